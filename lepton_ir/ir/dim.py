@@ -1,0 +1,289 @@
+"""Symbolic dimensions: integer polynomials over named symbols.
+
+A dimension is an ``int`` or an :class:`Expr`. Expressions are kept in a normal form, a polynomial whose
+atoms are symbols and the opaque functions ``floordiv``, ``ceildiv``, ``mod``, ``min`` and ``max``, so that
+equality is structural: ``N*(S+1)`` and ``N*S + N`` are the same object by ``==`` and by hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import gcd, prod
+from typing import TypeAlias, Union
+
+Dim: TypeAlias = Union[int, "Expr"]
+Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
+
+
+@dataclass(frozen=True)
+class Sym:
+    """A named dimension such as ``N`` (at least 0 at run time)."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @cached_property
+    def key(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Func:
+    """An opaque function of two dimensions: floordiv, ceildiv, mod, min or max."""
+
+    fn: str
+    lhs: Dim
+    rhs: Dim
+
+    def __str__(self) -> str:
+        return f"{self.fn}({self.lhs}, {self.rhs})"
+
+    @cached_property
+    def key(self) -> str:
+        return str(self)
+
+
+Atom: TypeAlias = Sym | Func
+
+
+@dataclass(frozen=True)
+class Expr:
+    """A polynomial: sorted ``(monomial, coefficient)`` terms, never constant (those are ``int``)."""
+
+    terms: tuple[tuple[Monomial, int], ...]
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.terms)
+
+    def __add__(self, other: Dim) -> Dim:
+        acc = dict(self.terms)
+        for mono, coef in _terms(other):
+            acc[mono] = acc.get(mono, 0) + coef
+        return _make(acc)
+
+    def __mul__(self, other: Dim) -> Dim:
+        acc: dict[Monomial, int] = {}
+        for ma, ca in self.terms:
+            for mb, cb in _terms(other):
+                mono = _mul_monomials(ma, mb)
+                acc[mono] = acc.get(mono, 0) + ca * cb
+        return _make(acc)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Dim:
+        return self * -1
+
+    def __sub__(self, other: Dim) -> Dim:
+        return self + -other
+
+    def __rsub__(self, other: Dim) -> Dim:
+        return -self + other
+
+    def __floordiv__(self, other: Dim) -> Dim:
+        return floordiv(self, other)
+
+    def __rfloordiv__(self, other: Dim) -> Dim:
+        return floordiv(other, self)
+
+    def __mod__(self, other: Dim) -> Dim:
+        return mod(self, other)
+
+    def __rmod__(self, other: Dim) -> Dim:
+        return mod(other, self)
+
+    def __str__(self) -> str:
+        out = ""
+        for mono, coef in self.terms:
+            factors = [f"{a}" for a, power in mono for _ in range(power)]
+            body = "*".join(([str(abs(coef))] if abs(coef) != 1 or not factors else []) + factors)
+            sign = ("-" if coef < 0 else "") if not out else (" - " if coef < 0 else " + ")
+            out += sign + body
+        return out
+
+    __repr__ = __str__
+
+
+def sym(name: str) -> Dim:
+    """Return the dimension named ``name``."""
+    return Expr(((((Sym(name), 1),), 1),))
+
+
+def _terms(dim: Dim) -> Iterable[tuple[Monomial, int]]:
+    if isinstance(dim, Expr):
+        return dim.terms
+    return (((), int(dim)),) if dim else ()
+
+
+def _mul_monomials(a: Monomial, b: Monomial) -> Monomial:
+    if not a or not b:
+        return a or b
+    powers: dict[Atom, int] = dict(a)
+    for atom, power in b:
+        powers[atom] = powers.get(atom, 0) + power
+    return tuple(sorted(powers.items(), key=lambda item: item[0].key))
+
+
+def _term_order(item: tuple[Monomial, int]) -> tuple[int, str]:
+    return -sum(p for _, p in item[0]), " ".join(f"{a.key}^{p}" for a, p in item[0])
+
+
+def _make(acc: Mapping[Monomial, int]) -> Dim:
+    kept = {m: c for m, c in acc.items() if c}
+    if not kept:
+        return 0
+    if len(kept) == 1 and () in kept:
+        return kept[()]
+    return Expr(tuple(sorted(kept.items(), key=_term_order)))
+
+
+def _divide_exactly(a: Dim, b: Dim) -> Dim | None:
+    """Return a / b where b is one monomial that divides every term of a, else None."""
+    divisor = tuple(_terms(b))
+    if len(divisor) != 1:
+        return 1 if a == b else None
+    (mono_b, coef_b), acc = divisor[0], {}
+    for mono, coef in _terms(a):
+        powers = dict(mono)
+        for atom, power in mono_b:
+            powers[atom] = powers.get(atom, 0) - power
+        if coef % coef_b or any(p < 0 for p in powers.values()):
+            return None
+        acc[tuple(sorted(((k, p) for k, p in powers.items() if p), key=lambda i: i[0].key))] = coef // coef_b
+    return _make(acc)
+
+
+def _func(fn: str, a: Dim, b: Dim) -> Dim:
+    return Expr(((((Func(fn, a, b), 1),), 1),))
+
+
+def floordiv(a: Dim, b: Dim) -> Dim:
+    """Return floor(a / b).
+
+    Raises:
+        ZeroDivisionError: ``b`` is the constant 0.
+    """
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    exact = _divide_exactly(a, b)
+    return exact if exact is not None else _func("floordiv", a, b)
+
+
+def ceildiv(a: Dim, b: Dim) -> Dim:
+    """Return ceil(a / b)."""
+    if isinstance(a, int) and isinstance(b, int):
+        return -(-a // b)
+    exact = _divide_exactly(a, b)
+    return exact if exact is not None else _func("ceildiv", a, b)
+
+
+def mod(a: Dim, b: Dim) -> Dim:
+    """Return a - b * floor(a / b)."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a % b
+    return 0 if _divide_exactly(a, b) is not None else _func("mod", a, b)
+
+
+def _extreme(fn: str, pick: Callable[[int, int], int], a: Dim, b: Dim) -> Dim:
+    if isinstance(a, int) and isinstance(b, int):
+        return pick(a, b)
+    difference = a - b
+    if isinstance(difference, int):
+        return a if (pick(difference, 0) == difference) else b
+    a, b = sorted((a, b), key=str)
+    return _func(fn, a, b)
+
+
+def dmin(a: Dim, b: Dim) -> Dim:
+    """Return the smaller of two dimensions."""
+    return _extreme("min", min, a, b)
+
+
+def dmax(a: Dim, b: Dim) -> Dim:
+    """Return the larger of two dimensions."""
+    return _extreme("max", max, a, b)
+
+
+FUNCTIONS: dict[str, Callable[[Dim, Dim], Dim]] = {
+    "floordiv": floordiv,
+    "ceildiv": ceildiv,
+    "mod": mod,
+    "min": dmin,
+    "max": dmax,
+}
+
+
+def is_static(dims: Iterable[Dim]) -> bool:
+    """Return whether every dimension is a number."""
+    return all(isinstance(d, int) for d in dims)
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """Return the product of the dimensions (1 of none)."""
+    dims = list(dims)
+    out: Dim = prod(d for d in dims if isinstance(d, int))
+    for d in dims:
+        if not isinstance(d, int):
+            out = d * out
+    return out
+
+
+def symbols(dim: Dim) -> frozenset[str]:
+    """Return the names that ``dim`` depends on."""
+    names: set[str] = set()
+    for mono, _ in _terms(dim):
+        for atom, _ in mono:
+            names |= {atom.name} if isinstance(atom, Sym) else symbols(atom.lhs) | symbols(atom.rhs)
+    return frozenset(names)
+
+
+def substitute(dim: Dim, env: Mapping[str, Dim]) -> Dim:
+    """Replace the named symbols in ``dim``; symbols that ``env`` lacks stay."""
+    if isinstance(dim, int):
+        return dim
+    total: Dim = 0
+    for mono, coef in dim.terms:
+        term: Dim = coef
+        for atom, power in mono:
+            value = (
+                env.get(atom.name, sym(atom.name))
+                if isinstance(atom, Sym)
+                else FUNCTIONS[atom.fn](substitute(atom.lhs, env), substitute(atom.rhs, env))
+            )
+            for _ in range(power):
+                term = value * term
+        total = total + term
+    return total
+
+
+def evaluate(dim: Dim, env: Mapping[str, int]) -> int:
+    """Return the number that ``dim`` is under ``env``.
+
+    Raises:
+        KeyError: a symbol has no value.
+    """
+    value = substitute(dim, env)
+    if isinstance(value, int):
+        return value
+    raise KeyError(", ".join(sorted(symbols(value))))
+
+
+def divisor_of(dim: Dim) -> int:
+    """Return the largest number known to divide ``dim`` (the gcd of its coefficients)."""
+    return gcd(*(c for _, c in _terms(dim))) if dim else 0
+
+
+def is_nonnegative(dim: Dim) -> bool:
+    """Return whether ``dim`` is known to be >= 0, symbols being >= 0."""
+    if isinstance(dim, int):
+        return dim >= 0
+    return all(c >= 0 for _, c in dim.terms)
