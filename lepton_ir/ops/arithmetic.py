@@ -1,0 +1,170 @@
+"""Elementwise arithmetic of two tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lepton_ir.ir.core import OpResult, Value
+from lepton_ir.ir.opdef import FusionKind, InferenceError, attribute, operand, result
+from lepton_ir.ir.types import DType, TensorType
+from lepton_ir.ops import symbolic
+from lepton_ir.ops.elementwise import Binary, Elementwise
+from lepton_ir.ops.support import Array, require_same_dtype
+
+
+class Add(Binary):
+    """a + b; integers wrap."""
+
+    name = "add"
+    is_shape_computation = True
+
+    def compute(self, a: Array, b: Array) -> Array:
+        return np.add(a, b)
+
+
+class Sub(Binary):
+    """a - b; integers wrap."""
+
+    name = "sub"
+    is_shape_computation = True
+
+    def compute(self, a: Array, b: Array) -> Array:
+        return np.subtract(a, b)
+
+
+class Mul(Binary):
+    """a * b; integers wrap."""
+
+    name = "mul"
+    is_shape_computation = True
+
+    def compute(self, a: Array, b: Array) -> Array:
+        return np.multiply(a, b)
+
+
+class Div(Binary):
+    """a / b; for integers the quotient is truncated toward zero."""
+
+    name = "div"
+    is_shape_computation = True
+
+    def compute(self, a: Array, b: Array) -> Array:
+        if symbolic.is_symbolic(a, b):
+            # Dimensions are not negative, where truncation and floor agree.
+            return np.floor_divide(a, b)
+        if a.dtype.kind not in "iu":
+            return np.divide(a, b)
+        quotient = np.floor_divide(a, b)
+        inexact = (quotient * b != a) & ((a < 0) != (b < 0)) & (b != 0)
+        return quotient + inexact.astype(a.dtype)
+
+
+class FloorDiv(Binary):
+    """The largest integer that is at most a / b."""
+
+    name = "floordiv"
+    is_shape_computation = True
+
+    def compute(self, a: Array, b: Array) -> Array:
+        return np.floor_divide(a, b)
+
+
+class Mod(Binary):
+    """The remainder of a / b, with the sign of b, or with the sign of a where ``fmod`` is set."""
+
+    name = "mod"
+    is_shape_computation = True
+    fmod = attribute(bool, default=False, doc="take the sign of a, as C's fmod")
+
+    def compute(self, a: Array, b: Array) -> Array:
+        if symbolic.is_symbolic(a, b) or not self.fmod:
+            return np.mod(a, b)
+        return np.fmod(a, b)
+
+
+class Pow(Binary):
+    """a to the power of b; b may have another element type."""
+
+    name = "pow"
+
+    def check_dtypes(self, tensors: list[TensorType]) -> None:
+        """Base and exponent may differ."""
+
+    def compute(self, a: Array, b: Array) -> Array:
+        if a.dtype.kind not in "iu":
+            return np.power(a, b.astype(a.dtype) if b.dtype.kind in "iu" and a.dtype.kind == "f" else b)
+        if b.dtype.kind == "f":
+            return np.trunc(np.power(a.astype(np.float64), b)).astype(a.dtype)
+        inverse = np.trunc(np.power(a.astype(np.float64), np.minimum(b, 0).astype(np.float64)))
+        positive = np.power(a, np.maximum(b, 0).astype(a.dtype))
+        return np.where(b < 0, np.nan_to_num(inverse, posinf=0).astype(a.dtype), positive)
+
+
+class Minimum(Binary):
+    """The smaller of a and b; NaN where one is NaN."""
+
+    name = "minimum"
+    is_shape_computation = True
+
+    def compute(self, a: Array, b: Array) -> Array:
+        return symbolic.minimum(a, b) if symbolic.is_symbolic(a, b) else np.minimum(a, b)
+
+
+class Maximum(Binary):
+    """The larger of a and b; NaN where one is NaN."""
+
+    name = "maximum"
+    is_shape_computation = True
+
+    def compute(self, a: Array, b: Array) -> Array:
+        return symbolic.maximum(a, b) if symbolic.is_symbolic(a, b) else np.maximum(a, b)
+
+
+class Atan2(Binary):
+    """The angle of the point (b, a), in (-pi, pi]."""
+
+    name = "atan2"
+    accepts = "float"
+
+    def compute(self, a: Array, b: Array) -> Array:
+        return np.arctan2(a, b)
+
+
+class PRelu(Elementwise):
+    """x where x >= 0, else slope * x."""
+
+    name = "prelu"
+    fusion = FusionKind.BROADCAST
+    x: Value = operand()
+    slope: Value = operand("broadcast against x")
+    y: OpResult = result()
+
+    def compute(self, x: Array, slope: Array) -> Array:
+        return np.where(x >= 0, x, x * slope)
+
+
+class Where(Elementwise):
+    """x where the condition holds, else y."""
+
+    name = "where"
+    fusion = FusionKind.BROADCAST
+    accepts = "any"
+    is_shape_computation = True
+    condition: Value = operand("bool")
+    x: Value = operand()
+    y: Value = operand()
+    z: OpResult = result()
+
+    def infer(self) -> TensorType:
+        shape = super().infer().shape  # type: ignore[union-attr]
+        return TensorType(shape, self.x.tensor.dtype)
+
+    def check_dtypes(self, tensors: list[TensorType]) -> None:
+        condition, x, y = tensors
+        if condition.dtype is not DType.BOOL:
+            raise InferenceError(f"the condition of where must be bool, got {condition}")
+        require_same_dtype("x and y of where", x, y)
+
+    def evaluate(self, condition: Array, x: Array, y: Array) -> Array:
+        # Selecting copies bits, so narrow floats need no wider type here.
+        return np.where(np.asarray(condition).astype(np.bool_), x, y)
