@@ -1,0 +1,115 @@
+"""A zip file of stored entries, each aligned to 64 bytes, so that it can be used in place from a memory map."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import struct
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from lepton_ir.artifact.manifest import Entry
+from lepton_ir.diagnostics import LeptonError
+
+ALIGNMENT = 64
+_LOCAL_HEADER = 30
+_ZIP64_EXTRA = 20
+_PADDING_ID = 0xD935
+"""The extra field that Android's zipalign uses for the same purpose."""
+
+Buffer = bytes | memoryview
+
+
+class ArchiveWriter:
+    """Writes entries one after the other; data is streamed, never gathered."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
+        self.entries: dict[str, Entry] = {}
+
+    def add(self, name: str, chunks: Iterable[Buffer], size: int) -> None:
+        """Append the entry ``name`` whose ``chunks`` are ``size`` bytes in total."""
+        info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+        info.file_size = size
+        info.external_attr = 0o644 << 16
+        zip64 = size * 1.05 > zipfile.ZIP64_LIMIT
+        start = self._file.tell() + _LOCAL_HEADER + len(name.encode()) + (_ZIP64_EXTRA if zip64 else 0)
+        padding = -(start + 4) % ALIGNMENT
+        info.extra = struct.pack("<HH", _PADDING_ID, padding) + bytes(padding)
+        digest = hashlib.sha256()
+        with self._zip.open(info, "w", force_zip64=zip64) as entry:
+            for chunk in chunks:
+                digest.update(chunk)
+                entry.write(chunk)
+        self.entries[name] = Entry(digest.hexdigest(), size)
+
+    def close(self) -> None:
+        """Write the directory at the end."""
+        self._zip.close()
+
+
+class Archive(Mapping[str, memoryview]):
+    """The entries of a file written by :class:`ArchiveWriter`, as views of one private memory map.
+
+    Pages are read when touched and shared with every other process that maps the file; writing to a view
+    (which nothing here does) would copy the page, never change the file.
+
+    Raises:
+        LeptonError: the file cannot be read or is not such a file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                # An empty file cannot be mapped, and is no zip file either.
+                infos = zipfile.ZipFile(file).infolist()
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        except OSError as error:
+            raise LeptonError(
+                "the artifact cannot be read",
+                where=str(path),
+                why=error.strerror or str(error),
+                help="check the path and its permissions",
+            ) from error
+        except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError) as error:
+            raise damaged(path, "it is not a zip file, or its end is missing") from error
+        view = memoryview(self._map)
+        self._views = {info.filename: self._view(view, info) for info in infos}
+
+    def _view(self, view: memoryview, info: zipfile.ZipInfo) -> memoryview:
+        header = view[info.header_offset : info.header_offset + _LOCAL_HEADER]
+        if len(header) < _LOCAL_HEADER or bytes(header[:4]) != b"PK\x03\x04" or info.compress_type != zipfile.ZIP_STORED:
+            raise damaged(self.path, f"the header of its entry {info.filename} is not what Lepton writes")
+        name_size, extra_size = struct.unpack("<HH", header[26:30])
+        start = info.header_offset + _LOCAL_HEADER + name_size + extra_size
+        if start % ALIGNMENT or start + info.file_size > len(view):
+            raise damaged(self.path, f"its entry {info.filename} does not lie where it should")
+        return view[start : start + info.file_size]
+
+    def __getitem__(self, name: str) -> memoryview:
+        if name not in self._views:
+            raise damaged(self.path, f"its entry {name} is missing")
+        return self._views[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._views
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+
+def damaged(path: Path, why: str) -> LeptonError:
+    """Return the error for a file that is no artifact, or a broken one."""
+    return LeptonError(
+        "this is not a Lepton artifact, or it is damaged",
+        where=str(path),
+        why=why,
+        help="compile the model again (leptonc compile MODEL -o FILE), or copy the file again",
+    )

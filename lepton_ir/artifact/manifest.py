@@ -1,0 +1,150 @@
+"""The manifest: what an artifact holds, what it was made for and by, as JSON."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lepton_ir.artifact.dims import dim_from_json, dim_to_json
+from lepton_ir.ir.types import DType, TensorType
+from lepton_ir.target import Target
+
+FORMAT = "lepton-artifact"
+FORMAT_VERSION = 1
+_PACKAGES = {"lepton": "lepton-ir", "tvm": "apache-tvm", "tvm-ffi": "apache-tvm-ffi", "onnx": "onnx", "numpy": "numpy"}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A named tensor at the border of the compiled model: an input, an output or a weight."""
+
+    name: str
+    type: TensorType
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "dtype": str(self.type.dtype), "shape": [dim_to_json(d) for d in self.type.shape]}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> TensorSpec:
+        shape = tuple(dim_from_json(d) for d in data["shape"])
+        return TensorSpec(str(data["name"]), TensorType(shape, DType(data["dtype"])))
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The size and the content hash of one file inside the artifact."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the artifact holds.
+
+    Attributes:
+        name: the model's name.
+        inputs: the inputs, in order of position.
+        outputs: the outputs, in order.
+        weights: the weights, in the order in which ``main`` takes them after the inputs.
+        target: what the code was compiled for, as :meth:`Target.to_json` gives it.
+        machine: the processor architecture of the host code (``platform.machine()``).
+        options: the options of the compilation.
+        versions: versions of Lepton and of what it used.
+        statistics: kernels, FLOPs, memory and the like, for people to read.
+        kernels: kernel symbol to what is known of it: "nodes" (the user's node names), "flops", "bytes".
+        entries: the files inside the artifact; filled in when it is written.
+        format_version: the version of this format.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    weights: tuple[TensorSpec, ...]
+    target: Mapping[str, Any]
+    machine: str = field(default_factory=platform.machine)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=lambda: installed_versions())
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    kernels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @staticmethod
+    def of(
+        name: str,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        weights: Sequence[TensorSpec],
+        target: Target,
+        **rest: Any,
+    ) -> Manifest:
+        """Return a manifest for code compiled for ``target``; ``rest`` are further fields."""
+        return Manifest(name, tuple(inputs), tuple(outputs), tuple(weights), target.to_json(), **rest)
+
+    @property
+    def dynamic_dims(self) -> tuple[str, ...]:
+        """The names of the dimensions that a caller chooses, sorted."""
+        return tuple(sorted(frozenset().union(*(spec.type.symbols() for spec in self.inputs))))
+
+    @property
+    def features(self) -> frozenset[str]:
+        """The instruction sets that the code uses, named as in /proc/cpuinfo."""
+        return frozenset(self.target.get("features", ()))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "format_version": self.format_version,
+            "name": self.name,
+            "inputs": [s.to_json() for s in self.inputs],
+            "outputs": [s.to_json() for s in self.outputs],
+            "dynamic_dims": list(self.dynamic_dims),
+            "weights": [s.to_json() for s in self.weights],
+            "target": dict(self.target),
+            "machine": self.machine,
+            "options": dict(self.options),
+            "versions": dict(self.versions),
+            "statistics": dict(self.statistics),
+            "kernels": {name: dict(facts) for name, facts in self.kernels.items()},
+            "entries": {name: {"sha256": e.sha256, "size": e.size} for name, e in self.entries.items()},
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Manifest:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no manifest of this version.
+        """
+        return Manifest(
+            name=str(data["name"]),
+            inputs=tuple(TensorSpec.from_json(s) for s in data["inputs"]),
+            outputs=tuple(TensorSpec.from_json(s) for s in data["outputs"]),
+            weights=tuple(TensorSpec.from_json(s) for s in data["weights"]),
+            target=dict(data["target"]),
+            machine=str(data["machine"]),
+            options=dict(data["options"]),
+            versions=dict(data["versions"]),
+            statistics=dict(data["statistics"]),
+            kernels=dict(data["kernels"]),
+            entries={name: Entry(str(e["sha256"]), int(e["size"])) for name, e in data["entries"].items()},
+            format_version=int(data["format_version"]),
+        )
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Lepton and of the packages that a compiled model depends on, where installed."""
+    found: dict[str, str] = {}
+    for key, package in _PACKAGES.items():
+        try:
+            found[key] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,124 @@
+"""Named arrays as safetensors, laid out so that every array can be used in place from a memory map."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from lepton_ir.artifact.manifest import TensorSpec
+from lepton_ir.ir.types import DType
+
+ALIGNMENT = 64
+"""Bytes. The code relies on it: aligned vector loads fault on anything less."""
+_SAFETENSORS = {
+    DType.BOOL: "BOOL",
+    DType.I8: "I8",
+    DType.I16: "I16",
+    DType.I32: "I32",
+    DType.I64: "I64",
+    DType.U8: "U8",
+    DType.U16: "U16",
+    DType.U32: "U32",
+    DType.U64: "U64",
+    DType.F16: "F16",
+    DType.BF16: "BF16",
+    DType.F32: "F32",
+    DType.F64: "F64",
+    DType.F8E4M3FN: "F8_E4M3",
+    DType.F8E5M2: "F8_E5M2",
+}
+"""Other element types are stored as bytes; the manifest says what they are."""
+
+
+def aligned_empty(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """Return an uninitialized C-contiguous array that starts at a multiple of 64 bytes."""
+    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + nbytes].view(dtype).reshape(tuple(shape))
+
+
+def is_aligned(array: np.ndarray) -> bool:
+    """Return whether compiled code can read ``array`` in place."""
+    return bool(array.flags.c_contiguous and (array.ctypes.data % ALIGNMENT == 0 or array.size == 0))
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """Return ``array`` itself where compiled code can read it in place, else an aligned copy."""
+    if is_aligned(array) and array.flags.writeable:
+        return array
+    copy = aligned_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def encode(arrays: Mapping[str, np.ndarray]) -> tuple[Iterator[memoryview | bytes], int]:
+    """Return the chunks of a safetensors file holding ``arrays``, and its size in bytes.
+
+    Arrays keep their order; between them stand padding tensors, since the format allows no holes.
+    """
+    header: dict[str, object] = {"__metadata__": {"format": "lepton", "alignment": str(ALIGNMENT)}}
+    chunks: list[np.ndarray | bytes] = []
+    end = 0
+    for name, array in arrays.items():
+        spelled = _SAFETENSORS.get(DType.of(array))
+        shape = list(array.shape) if spelled else [array.nbytes]
+        header[name] = {"dtype": spelled or "U8", "shape": shape, "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+        chunks.append(array)
+        padding = -end % ALIGNMENT
+        if padding:
+            header[f"__padding__.{end}"] = {"dtype": "U8", "shape": [padding], "data_offsets": [end, end + padding]}
+            end += padding
+            chunks.append(bytes(padding))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(len(text) + 8) % ALIGNMENT)
+    return _stream(struct.pack("<Q", len(text)) + text, chunks), 8 + len(text) + end
+
+
+def _stream(head: bytes, chunks: Iterable[np.ndarray | bytes]) -> Iterator[memoryview | bytes]:
+    yield head
+    for chunk in chunks:
+        if isinstance(chunk, bytes):
+            yield chunk
+        elif chunk.size:
+            yield np.ascontiguousarray(chunk).reshape(-1).view(np.uint8).data
+
+
+def decode(data: memoryview, specs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+    """Return the arrays named by ``specs`` as views of ``data``, in the order of ``specs``.
+
+    Args:
+        data: a safetensors file.
+        specs: key in the file to the tensor it is; symbolic dimensions take the stored sizes.
+
+    Raises:
+        ValueError: the file does not hold them so.
+    """
+    if len(data) < 8:
+        raise ValueError("the file is too short")
+    (size,) = struct.unpack("<Q", data[:8])
+    if size > len(data) - 8:
+        raise ValueError("the header is longer than the file")
+    header = json.loads(bytes(data[8 : 8 + size]))
+    body = data[8 + size :]
+    return {key: _array(key, header, body, spec) for key, spec in specs.items()}
+
+
+def _array(key: str, header: Mapping[str, dict[str, list[int]]], body: memoryview, spec: TensorSpec) -> np.ndarray:
+    entry = header.get(key)
+    if entry is None:
+        raise ValueError(f"tensor {key} is missing")
+    start, end = entry["data_offsets"]
+    dtype = spec.type.dtype
+    shape = entry["shape"] if dtype in _SAFETENSORS else spec.type.static_shape
+    count = int(np.prod(shape, dtype=np.int64))
+    fits = len(shape) == spec.type.rank and all(
+        a == b for a, b in zip(shape, spec.type.shape, strict=True) if isinstance(b, int)
+    )
+    if not fits or not 0 <= start <= end <= len(body) or end - start != count * dtype.numpy.itemsize:
+        raise ValueError(f"tensor {key} is not a {spec.type}")
+    return np.frombuffer(body[start:end], dtype.numpy).reshape(tuple(shape))
