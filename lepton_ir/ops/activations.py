@@ -9,7 +9,6 @@ import numpy as np
 
 from lepton_ir.ir.builder import Builder
 from lepton_ir.ir.core import OpResult, Value
-from lepton_ir.ir.dim import Dim
 from lepton_ir.ir.opdef import InferenceError, attribute, operand, optional_operand, result
 from lepton_ir.ir.types import Type
 from lepton_ir.ops.elementwise import Elementwise, FloatUnary, Unary
@@ -240,29 +239,26 @@ class Clip(Elementwise):
 
     name = "clip"
     x: Value = operand()
-    min: Value | None = optional_operand("a scalar")
-    max: Value | None = optional_operand("a scalar")
+    min: Value | None = optional_operand("rank 0")
+    max: Value | None = optional_operand("rank 0")
     y: OpResult = result()
 
     def infer(self) -> Type:
         self.check_dtypes([v.tensor for v in self.present_operands])
         for bound in (self.min, self.max):
-            if bound is not None and not all(_is_one(d) for d in bound.shape):
+            if bound is not None and bound.rank:
                 raise InferenceError(f"the bounds of clip must be scalars, got {bound.type}")
         return self.x.type
 
     def compute(self, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
-        raised = x if low is None else np.maximum(x, low.reshape(()))
-        return raised if high is None else np.minimum(raised, high.reshape(()))
+        raised = x if low is None else np.maximum(x, low)
+        return raised if high is None else np.minimum(raised, high)
 
     def decompose(self, b: Builder) -> Sequence[Value]:
         y = self.x
         if self.min is not None:
-            y = b.maximum(y, b.tensor_reshape(self.min, shape=()))
+            y = b.maximum(y, self.min)
         if self.max is not None:
-            y = b.minimum(y, b.tensor_reshape(self.max, shape=()))
+            y = b.minimum(y, self.max)
         return [y]
 
-
-def _is_one(dim: Dim) -> bool:
-    return isinstance(dim, int) and dim == 1
