@@ -1,0 +1,232 @@
+"""From a model to an artifact: the main job, as a Python call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lepton_ir.backend import BuildResult, find_backend
+from lepton_ir.diagnostics import LeptonError
+from lepton_ir.ir import Module
+from lepton_ir.ir.dim import Dim
+from lepton_ir.reference import Reference, ReferenceRunner, input_names, output_names
+from lepton_ir.sampling import sample_inputs
+from lepton_ir.target import Target, parse_target
+from lepton_ir.verification import VerifyReport, compare_outputs
+
+if TYPE_CHECKING:
+    import os
+
+    from lepton_ir.artifact import Artifact
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """How to compile.
+
+    Attributes:
+        target: what to compile for.
+        opt_level: 0 to 3, names a standard pipeline.
+        pipeline: a pipeline as text, instead of the standard one.
+        dims: fixed sizes for symbolic dimensions of the model.
+        sample_dims: sizes of the remaining symbolic dimensions in the golden pair.
+        verify: compare the result with the reference before returning it.
+        tolerance: largest allowed relative error; by dtype where None.
+        seed: seed of the golden inputs.
+        dump_dir: folder for the IR after every pass.
+    """
+
+    target: Target
+    opt_level: int = 3
+    pipeline: str | None = None
+    dims: Mapping[str, int] = field(default_factory=dict)
+    sample_dims: Mapping[str, int] = field(default_factory=dict)
+    verify: bool = True
+    tolerance: float | None = None
+    seed: int = 0
+    dump_dir: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "target": str(self.target),
+            "opt_level": self.opt_level,
+            "pipeline": self.pipeline,
+            "dims": dict(self.dims),
+            "seed": self.seed,
+        }
+
+
+def import_model(model: str | os.PathLike[str] | Module, dims: Mapping[str, int] | None = None) -> Module:
+    """Read a model file into Lepton IR, in import form.
+
+    Args:
+        model: a file in any format that a frontend reads; a module is returned as a copy.
+        dims: sizes for symbolic dimensions, which become fixed.
+
+    Raises:
+        LeptonError: the file cannot be read, or holds unsupported operators (all of them are listed).
+    """
+    import lepton_ir.ops  # noqa: F401 - defines the operators
+    from lepton_ir.frontend import load_model
+
+    if isinstance(model, Module):
+        return model.clone()
+    return load_model(model, **({"dims": dict(dims)} if dims else {}))
+
+
+def optimize(module: Module, options: CompileOptions) -> None:
+    """Run the pipeline of ``options`` over ``module``, in place."""
+    from lepton_ir.passes import PassContext, PassManager, standard_pipeline
+
+    text = options.pipeline if options.pipeline is not None else standard_pipeline(options.opt_level)
+    context = PassContext(target=options.target)
+    PassManager.parse(text, dump_dir=options.dump_dir).run(module, context)
+
+
+def compile(
+    model: str | os.PathLike[str] | Module,
+    *,
+    target: str | Target = "cpu",
+    mcpu: str | None = None,
+    arch: str | None = None,
+    opt_level: int = 3,
+    pipeline: str | None = None,
+    dims: Mapping[str, int] | None = None,
+    sample_dims: Mapping[str, int] | None = None,
+    verify: bool = True,
+    tolerance: float | None = None,
+    seed: int = 0,
+    dump_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Compile a model.
+
+    Args:
+        model: a model file, or a module in import form.
+        target: "cpu", "cuda", "rocm" or "opencl", or a :class:`Target`.
+        mcpu: the processor to generate code for; this machine's by default.
+        arch: the GPU architecture, such as "sm_90".
+        opt_level: 0 to 3.
+        pipeline: a pass pipeline as text, instead of the standard one.
+        dims: sizes for symbolic dimensions, which become fixed.
+        sample_dims: sizes of the dimensions that stay symbolic, in the golden pair.
+        verify: compare the compiled model with ONNX Runtime or the interpreter before returning it.
+        tolerance: the largest allowed error, relative to the largest reference value.
+        seed: seed of the golden inputs.
+        dump_dir: a folder to write the IR after every pass to.
+        progress: called with the name of each phase as it begins.
+
+    Returns:
+        The artifact; ``save(path)`` writes it.
+
+    Raises:
+        LeptonError: the model cannot be read or compiled; every unsupported operator is listed.
+        VerificationError: the compiled model's numbers differ from the reference.
+    """
+    options = CompileOptions(
+        target if isinstance(target, Target) else parse_target(target, mcpu, arch),
+        opt_level,
+        pipeline,
+        dims or {},
+        sample_dims or {},
+        verify,
+        tolerance,
+        seed,
+        Path(dump_dir) if dump_dir is not None else None,
+    )
+    return _compile(model, options, progress or (lambda phase: None))[0]
+
+
+def compile_with_report(
+    model: str | os.PathLike[str] | Module, options: CompileOptions, progress: Progress
+) -> tuple[Artifact, VerifyReport | None]:
+    """Compile as :func:`compile` does, and return the verification's report as well (None where it did not run)."""
+    return _compile(model, options, progress)
+
+
+def _compile(
+    model: str | os.PathLike[str] | Module, options: CompileOptions, progress: Progress
+) -> tuple[Artifact, VerifyReport | None]:
+    backend = find_backend(options.target)
+    progress("import")
+    module = import_model(model, options.dims)
+    reference = None
+    if options.verify:
+        progress("reference outputs")
+        reference = _reference(module, model, options)
+    progress(f"optimize -O{options.opt_level}" if options.pipeline is None else "optimize")
+    optimize(module, options)
+    problems = backend.unsupported(module, options.target)
+    if problems:
+        raise LeptonError.of(problems)
+    progress("generate code")
+    built = backend.build(module, options.target, progress)
+    name = module.attributes.get("name") or (Path(model).stem if not isinstance(model, Module) else "model")
+    artifact = _assemble(str(name), module, built, reference, options)
+    if reference is None or options.target.is_gpu:
+        return artifact, None
+    progress("verify")
+    return artifact, _check(artifact, reference, options)
+
+
+def _reference(module: Module, model: str | os.PathLike[str] | Module, options: CompileOptions) -> Reference:
+    # Before the passes run, so that the model's own weights need not stay in memory beside the packed ones.
+    path = None if isinstance(model, Module) or options.dims else Path(model)
+    return ReferenceRunner(module, path)(sample_inputs(module.main, options.seed, options.sample_dims))
+
+
+def _check(artifact: Artifact, reference: Reference, options: CompileOptions) -> VerifyReport:
+    from lepton_ir.runtime import load
+
+    outputs = load(artifact)(*reference.inputs.values())
+    report = VerifyReport(reference.source, compare_outputs(outputs, reference, options.tolerance), 1)
+    report.raise_if_wrong(artifact.manifest.name)
+    return report
+
+
+def _assemble(
+    name: str, module: Module, built: BuildResult, reference: Reference | None, options: CompileOptions
+) -> Artifact:
+    from lepton_ir.artifact import Artifact, Golden, Manifest, TensorSpec
+    from lepton_ir.text import print_module
+
+    main = module.main
+    names_in, names_out = input_names(module), output_names(module)
+    inputs = [TensorSpec(n, a.tensor) for n, a in zip(names_in, main.arguments, strict=True)]
+    outputs = [TensorSpec(n, v.tensor) for n, v in zip(names_out, main.results, strict=True)]
+    weights = [TensorSpec(n, c.type) for n, c in built.weights.items()]
+    manifest = Manifest.of(
+        name,
+        inputs,
+        outputs,
+        weights,
+        options.target,
+        options=options.to_json(),
+        statistics=statistics(built),
+        kernels={k.symbol: k.to_json() for k in built.kernels},
+    )
+    golden = Golden(reference.inputs, reference.outputs) if reference is not None else None
+    texts = {"module.lir": print_module(module), **built.texts}
+    return Artifact(manifest, built.library, {n: c.array for n, c in built.weights.items()}, texts, golden)
+
+
+def statistics(built: BuildResult) -> dict[str, Any]:
+    """Return what the closing table of ``leptonc compile`` shows."""
+    return {
+        "kernel_calls": len(built.kernels),
+        "kernels": len({k.symbol for k in built.kernels}),
+        "flops": _total([k.flops for k in built.kernels]),
+        "weight_bytes": sum(c.nbytes for c in built.weights.values()),
+        "library_bytes": len(built.library),
+    }
+
+
+def _total(dims: Sequence[Dim]) -> int | str:
+    total: Dim = 0
+    for dim in dims:
+        total = total + dim
+    return total if isinstance(total, int) else str(total)

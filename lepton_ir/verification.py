@@ -1,0 +1,202 @@
+"""Comparing a compiled model with its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lepton_ir.diagnostics import LeptonError
+from lepton_ir.ir import DType, Module
+from lepton_ir.reference import Reference, ReferenceRunner
+from lepton_ir.sampling import sample_inputs
+
+TOLERANCE = {DType.F64: 1e-9, DType.F32: 1e-4, DType.F16: 1e-2, DType.BF16: 5e-2}
+"""Largest absolute error allowed, as a fraction of the largest absolute reference value, by output dtype."""
+
+
+class VerificationError(LeptonError):
+    """The compiled model's numbers are not the reference's."""
+
+
+@dataclass(frozen=True)
+class OutputError:
+    """How far one output is from its reference.
+
+    Attributes:
+        name: the output.
+        max_abs: the largest absolute difference.
+        scale: the largest absolute reference value.
+        tolerance: the largest allowed ``relative``.
+        mismatch: what is wrong with shape, dtype or non-finite values, "" if nothing.
+    """
+
+    name: str
+    max_abs: float
+    scale: float
+    tolerance: float
+    mismatch: str = ""
+
+    @property
+    def relative(self) -> float:
+        """``max_abs`` as a fraction of ``scale``."""
+        return self.max_abs / self.scale if self.scale else self.max_abs
+
+    @property
+    def ok(self) -> bool:
+        return not self.mismatch and self.relative <= self.tolerance
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "output": self.name,
+            "max_abs_error": self.max_abs,
+            "max_abs_reference": self.scale,
+            "relative_error": self.relative,
+            "tolerance": self.tolerance,
+            "mismatch": self.mismatch,
+            "ok": self.ok,
+        }
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The result of a verification.
+
+    Attributes:
+        source: who computed the reference.
+        outputs: the worst case over all samples, for each output.
+        samples: how many inputs were tried.
+        divergence: the first operation that goes astray, where that was looked for.
+    """
+
+    source: str
+    outputs: tuple[OutputError, ...]
+    samples: int
+    divergence: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return all(o.ok for o in self.outputs)
+
+    @property
+    def worst(self) -> float:
+        """The largest relative error of all outputs."""
+        return max((o.relative for o in self.outputs), default=0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ok": self.ok,
+            "reference": self.source,
+            "samples": self.samples,
+            "outputs": [o.to_json() for o in self.outputs],
+            "first_divergence": self.divergence,
+        }
+
+    def raise_if_wrong(self, where: str = "") -> None:
+        """Raise :class:`VerificationError` unless every output is within its tolerance."""
+        if self.ok:
+            return
+        notes = [
+            f"output {o.name}: {o.mismatch or f'largest error {o.max_abs:.3g}, {o.relative:.3g} of the largest value'}"
+            f" (allowed {o.tolerance:.0e})"
+            for o in self.outputs
+            if not o.ok
+        ]
+        if self.divergence:
+            notes.append(f"first to diverge: {self.divergence}")
+        raise VerificationError(
+            f"the compiled model does not agree with {self.source}",
+            where=where,
+            notes=notes,
+            help="try a lower -O level; `leptonc opt --rewrite-limit` bisects the rewrites",
+        )
+
+
+def compare(name: str, got: np.ndarray, want: np.ndarray, tolerance: float | None = None) -> OutputError:
+    """Return how far ``got`` is from ``want``; integers, booleans and strings must be equal.
+
+    NaN and infinity must stand at the same places.
+    """
+    got, want = np.asarray(got), np.asarray(want)
+    dtype = DType.of(want)
+    allowed = tolerance if tolerance is not None and dtype.is_float else TOLERANCE.get(dtype, 0.0)
+    if got.shape != want.shape or got.dtype != want.dtype:
+        found = f"{got.dtype}{list(got.shape)} instead of {want.dtype}{list(want.shape)}"
+        return OutputError(name, np.inf, 0.0, allowed, found)
+    if want.size == 0:
+        return OutputError(name, 0.0, 0.0, allowed)
+    if not dtype.is_float:
+        wrong = int(np.count_nonzero(got != want))
+        return OutputError(name, float(wrong), 0.0, 0.0, f"{wrong} of {want.size} elements differ" if wrong else "")
+    a, b = got.astype(np.float64), want.astype(np.float64)
+    finite = np.isfinite(b)
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(a[finite]).all():
+        return OutputError(name, np.inf, 0.0, allowed, "NaN or infinity where the reference has none, or the reverse")
+    if not finite.any():
+        return OutputError(name, 0.0, 0.0, allowed)
+    return OutputError(name, float(np.abs(a - b)[finite].max()), float(np.abs(b[finite]).max()), allowed)
+
+
+def compare_outputs(
+    got: Sequence[np.ndarray], reference: Reference, tolerance: float | None = None
+) -> tuple[OutputError, ...]:
+    """Compare the outputs of one run."""
+    pairs = zip(reference.outputs.items(), got, strict=True)
+    return tuple(compare(name, array, want, tolerance) for (name, want), array in pairs)
+
+
+def worst_of(runs: Sequence[Sequence[OutputError]]) -> tuple[OutputError, ...]:
+    """Return the worst case of each output over several runs."""
+    return tuple(max(column, key=lambda o: (not o.ok, o.relative)) for column in zip(*runs, strict=True))
+
+
+def verify(
+    artifact: Any,
+    model: str | Path | Module | None = None,
+    *,
+    samples: int = 5,
+    seed: int = 0,
+    dims: Mapping[str, int] | None = None,
+    tolerance: float | None = None,
+) -> VerifyReport:
+    """Compare a compiled model with the model that it was made from.
+
+    Args:
+        artifact: an :class:`~lepton_ir.artifact.Artifact` or the path of one.
+        model: the model's file or module; without it, the golden pair inside the artifact is the reference.
+        samples: how many random inputs.
+        seed: seed of the first; the next ones count up.
+        dims: sizes of symbolic dimensions.
+        tolerance: largest allowed error relative to the largest reference value; :data:`TOLERANCE` by default.
+
+    Raises:
+        LeptonError: a file cannot be read, or there is nothing to compare with.
+    """
+    from lepton_ir.artifact import Artifact
+    from lepton_ir.runtime import load
+
+    opened = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
+    compiled = load(opened)
+    if model is None:
+        if opened.golden is None:
+            raise LeptonError("nothing to compare with", why="the artifact has no golden pair", help="name the model file")
+        reference = Reference("the golden pair", opened.golden.inputs, opened.golden.outputs)
+        return VerifyReport(reference.source, compare_outputs(compiled(**reference.inputs), reference, tolerance), 1)
+    from lepton_ir.compiler import import_model
+
+    module = model if isinstance(model, Module) else import_model(model)
+    runner = ReferenceRunner(module, None if isinstance(model, Module) else Path(model))
+    runs = []
+    for i in range(samples):
+        reference = runner(sample_inputs(module.main, seed + i, dims))
+        runs.append(compare_outputs(compiled(*reference.inputs.values()), reference, tolerance))
+    report = VerifyReport(runner.source, worst_of(runs), samples)
+    if report.ok:
+        return report
+    from lepton_ir.divergence import first_divergence
+
+    found = first_divergence(opened, module, sample_inputs(module.main, seed, dims), tolerance)
+    return VerifyReport(report.source, report.outputs, samples, found)
