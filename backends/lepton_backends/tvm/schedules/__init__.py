@@ -1,0 +1,1 @@
+"""Templates: the loop structure of the kernels, per target and anchor operator."""

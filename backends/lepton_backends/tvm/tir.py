@@ -1,0 +1,378 @@
+"""The few names of TVM's tensor IR that kernels are written with, and small helpers over them.
+
+Everything that emits TensorIR imports from here, so that TVM's own names enter in one place. Indices are int64
+throughout: bounds that TVM can prove to fit are narrowed by its NarrowDataType pass, and sizes above 2**31 stay
+right where it cannot.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import tvm
+from tvm import tirx
+from tvm.tirx import ForKind
+
+Expr: TypeAlias = Any
+Stmt: TypeAlias = Any
+Buffer: TypeAlias = Any
+PrimFunc: TypeAlias = Any
+Index: TypeAlias = Any  # an int or an Expr
+
+INDEX = "int64"
+MAX_STACK_BYTES = 64 * 1024
+"""Scratch buffers up to this size live on the stack of the thread, larger ones in a workspace."""
+
+
+# Expressions -------------------------------------------------------------------------------------------------------
+
+
+def var(name: str, dtype: str = INDEX) -> Expr:
+    """Return a new variable."""
+    return tirx.Var(name, dtype)
+
+
+def const(value: float | int | bool, dtype: str = INDEX, lanes: int = 1) -> Expr:
+    """Return a literal, broadcast where ``lanes`` is more than one."""
+    literal = tirx.const(value, dtype)
+    return tirx.Broadcast(literal, lanes) if lanes > 1 else literal
+
+
+def dtype_of(expr: Expr) -> str:
+    """Return the element type of an expression ("float32" also for a vector of them)."""
+    return str(expr.ty).partition("x")[0] if not isinstance(expr, int) else INDEX
+
+
+def lanes_of(expr: Expr) -> int:
+    """Return the number of lanes of an expression, 1 for a scalar."""
+    return 1 if isinstance(expr, (int, float)) else int(expr.ty.dtype.lanes)
+
+
+def vector_type(dtype: str, lanes: int) -> str:
+    """Return the name of a vector of ``lanes`` elements."""
+    return f"{dtype}x{lanes}" if lanes > 1 else dtype
+
+
+def cast(expr: Expr, dtype: str) -> Expr:
+    """Convert the elements of a scalar or vector."""
+    return expr if dtype_of(expr) == dtype else expr.astype(vector_type(dtype, lanes_of(expr)))
+
+
+def bitcast(expr: Expr, dtype: str) -> Expr:
+    """Reinterpret the bits of the elements of a scalar or vector."""
+    return tirx.reinterpret(vector_type(dtype, lanes_of(expr)), expr)
+
+
+def broadcast(expr: Expr, lanes: int) -> Expr:
+    """Repeat a scalar over the lanes of a vector; vectors stay as they are."""
+    return expr if lanes == 1 or lanes_of(expr) > 1 else tirx.Broadcast(expr, lanes)
+
+
+def ramp(base: Index, lanes: int, stride: Index = 1) -> Expr:
+    """Return the vector of indices ``base, base + stride, ...``."""
+    return tirx.Ramp(index(base), index(stride), lanes) if lanes > 1 else index(base)
+
+
+def index(value: Index) -> Expr:
+    """Return an int as an int64 literal; expressions stay as they are."""
+    return tirx.const(int(value), INDEX) if isinstance(value, int) else value
+
+
+def select(condition: Expr, then: Expr, other: Expr) -> Expr:
+    """Choose per lane; both sides are evaluated, so both must be safe to evaluate."""
+    lanes = max(lanes_of(condition), lanes_of(then), lanes_of(other))
+    if lanes > 1:
+        condition, then, other = (broadcast(e, lanes) for e in (condition, then, other))
+    return tirx.Select(condition, then, other)
+
+
+def static(value: Index) -> int | None:
+    """Return the number that an index is, None where that is not known at compile time."""
+    if isinstance(value, int):
+        return value
+    return int(value.value) if isinstance(value, tirx.IntImm) else None
+
+
+def ceildiv(a: Index, b: int) -> Index:
+    """Return ceil(a / b) of nonnegative a."""
+    return -(-a // b) if isinstance(a, int) else tirx.floordiv(a + (b - 1), b)
+
+
+def floordiv(a: Index, b: Index) -> Index:
+    """Return floor(a / b); ints stay ints."""
+    return a // b if isinstance(a, int) and isinstance(b, int) else tirx.floordiv(index(a), index(b))
+
+
+def floormod(a: Index, b: Index) -> Index:
+    """Return a - b * floor(a / b); ints stay ints."""
+    return a % b if isinstance(a, int) and isinstance(b, int) else tirx.floormod(index(a), index(b))
+
+
+def minimum(a: Index, b: Index) -> Index:
+    """Return the smaller of two indices; ints stay ints."""
+    return min(a, b) if isinstance(a, int) and isinstance(b, int) else tirx.min(index(a), index(b))
+
+
+def maximum(a: Index, b: Index) -> Index:
+    """Return the larger of two indices; ints stay ints."""
+    return max(a, b) if isinstance(a, int) and isinstance(b, int) else tirx.max(index(a), index(b))
+
+
+def product(extents: Sequence[Index]) -> Index:
+    """Return the product of indices (1 of none)."""
+    total: Index = 1
+    for extent in extents:
+        total = extent if static(total) == 1 else total if static(extent) == 1 else total * extent
+    return total
+
+
+def simplify(expr: Expr) -> Expr:
+    """Return an equal, simpler expression."""
+    return expr if isinstance(expr, int) else tvm.sym.Analyzer().simplify(expr)
+
+
+# Bindings: values that several expressions share --------------------------------------------------------------------
+
+
+class _Scopes(threading.local):
+    def __init__(self) -> None:
+        self.stack: list[list[tuple[Expr, Expr]]] = []
+
+
+_SCOPES = _Scopes()
+
+
+def bind(expr: Expr, name: str = "t") -> Expr:
+    """Name a value that is used more than once; it is computed once per enclosing :func:`bindings`."""
+    if not _SCOPES.stack or isinstance(expr, (tirx.Var, tirx.IntImm, tirx.FloatImm, int, float)):
+        return expr
+    bound = tirx.Var(name, str(expr.ty))
+    _SCOPES.stack[-1].append((bound, expr))
+    return bound
+
+
+@contextmanager
+def bindings() -> Iterator[list[tuple[Expr, Expr]]]:
+    """Collect the values named inside by :func:`bind`."""
+    _SCOPES.stack.append([])
+    try:
+        yield _SCOPES.stack[-1]
+    finally:
+        _SCOPES.stack.pop()
+
+
+def let(bound: Sequence[tuple[Expr, Expr]], body: Expr) -> Expr:
+    """Return ``body`` with the bindings around it."""
+    for name, value in reversed(bound):
+        body = tirx.Let(name, value, body)
+    return body
+
+
+def let_stmts(bound: Sequence[tuple[Expr, Expr]]) -> list[Stmt]:
+    """Return the bindings as statements that go before those that use them."""
+    return [tirx.Bind(name, value) for name, value in bound]
+
+
+def bound_expr(make: Callable[[], Expr]) -> Expr:
+    """Evaluate ``make`` and wrap the result in the bindings that it made."""
+    with bindings() as bound:
+        body = make()
+    return let(bound, body)
+
+
+# Statements ---------------------------------------------------------------------------------------------------------
+
+
+def seq(*stmts: Stmt | None) -> Stmt:
+    """Return the statements in order; None is left out."""
+    kept = [s for s in stmts if s is not None]
+    return tirx.stmt_seq(*kept) if kept else tirx.Evaluate(0)
+
+
+def store(buffer: Buffer, indices: Sequence[Index], value: Expr) -> Stmt:
+    """Store a scalar, or a vector where the last index is a ramp."""
+    lanes = lanes_of(indices[-1]) if indices else 1
+    return tirx.BufferStore(buffer, broadcast(value, lanes), [index(i) for i in indices])
+
+
+def if_then(condition: Expr, then: Stmt, other: Stmt | None = None) -> Stmt:
+    """Return a conditional statement; a condition known at compile time leaves only its branch."""
+    known = condition if isinstance(condition, bool) else None
+    if not isinstance(condition, bool):
+        simple = simplify(condition)
+        known = bool(simple.value) if isinstance(simple, tirx.IntImm) else None
+    if known is not None:
+        return then if known else other if other is not None else tirx.Evaluate(0)
+    return tirx.IfThenElse(condition, then, other)
+
+
+def loop(extent: Index, body: Callable[[Expr], Stmt], kind: Any = ForKind.SERIAL, name: str = "i") -> Stmt:
+    """Return a loop over ``range(extent)``; a single iteration is no loop."""
+    if static(extent) == 1:
+        return body(index(0))
+    if static(extent) == 0:
+        return tirx.Evaluate(0)
+    i = tirx.Var(name, INDEX)
+    return tirx.For(i, index(0), index(extent), kind, body(i))
+
+
+def serial(extent: Index, body: Callable[[Expr], Stmt], name: str = "i") -> Stmt:
+    """Return a sequential loop."""
+    return loop(extent, body, ForKind.SERIAL, name)
+
+
+def parallel(extent: Index, body: Callable[[Expr], Stmt], name: str = "p") -> Stmt:
+    """Return a loop whose iterations the threads share, in contiguous chunks."""
+    return loop(extent, body, ForKind.PARALLEL, name)
+
+
+def unrolled(extent: int, body: Callable[[Expr], Stmt], name: str = "u") -> Stmt:
+    """Return a loop that is unrolled completely."""
+    return loop(extent, body, ForKind.UNROLLED, name)
+
+
+def vectorized(lanes: int, body: Callable[[Expr], Stmt], name: str = "v") -> Stmt:
+    """Return a loop that becomes vector instructions; the body sees a scalar index."""
+    return loop(lanes, body, ForKind.VECTORIZED, name)
+
+
+def alloc(
+    shape: Sequence[Index], dtype: str, body: Callable[[Buffer], Stmt], name: str = "scratch", local: bool | None = None
+) -> Stmt:
+    """Return ``body`` of a scratch buffer, private to the iteration of the loop around it.
+
+    Args:
+        shape: its extents.
+        dtype: TVM's name of the element type.
+        body: makes the statements that use it.
+        name: its name.
+        local: keep it on the stack (or in registers); by default where its size is known and small.
+    """
+    size = static(product(shape))
+    if local is None:
+        local = size is not None and size * 8 <= MAX_STACK_BYTES
+    extents = [index(e) for e in shape]
+    buffer = tirx.decl_buffer(extents, dtype, name, scope="local" if local else "global")
+    return seq(tirx.AllocBuffer(buffer), body(buffer))
+
+
+def alias(buffer: Buffer, shape: Sequence[Index], name: str = "") -> tuple[Buffer, Stmt]:
+    """Return a view of the buffer's memory with another shape, and the statement that declares it."""
+    data = tirx.buffer_data(buffer)
+    view = tirx.decl_buffer([index(e) for e in shape], str(buffer.ty.dtype), name or f"{buffer.name}_view", data=data)
+    return view, tirx.DeclBuffer(view, data=data)
+
+
+# Loop shapes --------------------------------------------------------------------------------------------------------
+
+
+def tail_lanes(remainder: int, lanes: int) -> list[int]:
+    """Split a remainder below ``lanes`` into descending powers of two."""
+    return [1 << bit for bit in reversed(range(lanes.bit_length())) if remainder & (1 << bit)]
+
+
+def vector_loop(extent: Index, lanes: int, body: Callable[[Expr], Stmt], name: str = "v", unroll: int = 1) -> Stmt:
+    """Return a loop over ``range(extent)`` in vectors, with the remainder done exactly.
+
+    A known remainder is done in shorter vectors, an unknown one element by element.
+
+    Args:
+        extent: the number of elements.
+        lanes: the lanes of a vector.
+        body: makes the statement for one element, given its (scalar) index.
+        name: the loop's name.
+        unroll: vectors per iteration of the main loop.
+    """
+    known = static(extent)
+    if lanes == 1:
+        return serial(extent, body, name)
+
+    def vector(base: Index) -> Stmt:
+        return vectorized(lanes, lambda v: body(base + v), name)
+
+    if known is None:
+        main = serial(floordiv(extent, lanes), lambda o: vector(o * lanes), name + "o")
+        start = floordiv(extent, lanes) * lanes
+        return seq(main, serial(floormod(extent, lanes), lambda r: body(start + r), name + "t"))
+    done = known // (lanes * unroll) * unroll
+    parts: list[Stmt | None] = []
+    if done:
+        parts.append(
+            serial(
+                done // unroll,
+                lambda o: seq(*(vector(o * (lanes * unroll) + u * lanes) for u in range(unroll))),
+                name + "o",
+            )
+        )
+    parts += [vector(index(base * lanes)) for base in range(done, known // lanes)]
+    start = known // lanes * lanes
+    for width in tail_lanes(known - start, lanes):
+        at = start
+        parts.append(vectorized(width, lambda v, at=at: body(v + at), name + "t"))  # type: ignore[misc]
+        start += width
+    return seq(*parts)
+
+
+def nest(extents: Sequence[Index], body: Callable[..., Stmt], names: str = "ijklmnop") -> Stmt:
+    """Return nested sequential loops; ``body`` takes one index per extent."""
+
+    def level(depth: int, indices: list[Expr]) -> Stmt:
+        if depth == len(extents):
+            return body(*indices)
+        return serial(extents[depth], lambda i: level(depth + 1, [*indices, i]), names[depth % len(names)])
+
+    return level(0, [])
+
+
+PARALLEL_NANOSECONDS = 30_000
+"""Work below this is done by one thread: starting the others costs about a third of it."""
+
+
+def parallel_if(work_ns: float, threads: int = 2) -> bool:
+    """Return whether work of this many nanoseconds (on one thread) is worth sharing."""
+    return threads > 1 and work_ns >= PARALLEL_NANOSECONDS
+
+
+def parallel_nest(extents: Sequence[Index], work_ns: float, body: Callable[..., Stmt], threads: int = 2) -> Stmt:
+    """Return loops over all of ``extents``, shared by the threads where the work is worth it.
+
+    The loops are joined into one, so that every thread gets the same number of iterations even where the
+    outermost extents are small.
+
+    Args:
+        extents: the extents; ``body`` takes one index per extent.
+        work_ns: the time of the whole nest on one thread, estimated.
+        body: makes the statement of one iteration.
+        threads: the threads that the target has.
+    """
+    if not parallel_if(work_ns, threads) or static(product(extents)) == 1:
+        return nest(extents, body)
+    return parallel(product(extents), lambda p: body(*split_index(p, extents)))
+
+
+def split_index(flat: Expr, extents: Sequence[Index]) -> list[Expr]:
+    """Return the indices along ``extents`` of the element at the flat (row-major) index."""
+    indices: list[Expr] = []
+    for position, extent in reversed(list(enumerate(extents))):
+        if static(extent) == 1:
+            indices.insert(0, index(0))
+            continue
+        outer = product(extents[:position])
+        if static(outer) == 1:
+            indices.insert(0, flat)
+            flat = index(0)
+            continue
+        indices.insert(0, floormod(flat, extent))
+        flat = floordiv(flat, extent)
+    return indices
+
+
+def flat_index(indices: Sequence[Index], extents: Sequence[Index]) -> Expr:
+    """Return the row-major flat index of the element at ``indices``."""
+    flat: Index = 0
+    for i, extent in zip(indices, extents, strict=True):
+        flat = i if static(flat) == 0 else flat * extent + i
+    return index(flat)
