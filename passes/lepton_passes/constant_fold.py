@@ -1,0 +1,87 @@
+"""Constant folding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from lepton_ir.ir import Builder, Constant, Expr, Module, Operation, TensorType
+from lepton_ir.ir.core import Operation as CoreOperation
+from lepton_ir.passes import Pass, PassContext, register_pass
+from lepton_ir.rewrite import constant_of, remove_dead_ops
+
+
+@register_pass("constant-fold")
+@dataclass(frozen=True)
+class ConstantFold(Pass):
+    """Compute at compile time what depends on constants only.
+
+    Attributes:
+        max_growth: bytes by which the result may be larger than the operands, so that an expanded scalar does
+            not become a large weight.
+    """
+
+    max_growth: int = 1 << 18
+
+    def run(self, module: Module, ctx: PassContext) -> bool:
+        before = ctx.control.done
+        for op in module.walk():
+            if self._foldable(op) and not self._fold(op, ctx):
+                ctx.count(self.name, "failed")
+        if ctx.control.done == before:
+            return False
+        remove_dead_ops(module)
+        return True
+
+    def _foldable(self, op: CoreOperation) -> bool:
+        if not isinstance(op, Operation) or op.name == "const" or op.regions or not op.results:
+            return False
+        if op.has_side_effects or op.is_terminator or type(op).evaluate is CoreOperation.evaluate:
+            return False
+        constants = [constant_of(v) for v in op.present_operands]
+        if any(c is None for c in constants):
+            return False
+        if not all(isinstance(r.type, TensorType) and r.type.is_static for r in op.results):
+            return False
+        if any(_is_symbolic(v) for v in op.attributes.values()):
+            return False
+        given = sum(c.nbytes for c in constants if c is not None)
+        made = sum(prod(r.tensor.static_shape) * r.tensor.dtype.numpy.itemsize for r in op.results)
+        return made <= given + self.max_growth
+
+    def _fold(self, op: CoreOperation, ctx: PassContext) -> bool:
+        operands = [None if v is None else op_array(v) for v in op.operands]
+        try:
+            values = op.evaluate(*operands)
+        except (ArithmeticError, ValueError, TypeError, IndexError):
+            # The program may never reach it; if it does, it fails there, as it would have without folding.
+            return False
+        arrays = list(values) if isinstance(values, (tuple, list)) else [values]
+        if not ctx.permit(self.name, op):
+            return True
+        builder = Builder.before_op(op)
+        op.replace_with([_constant(builder, a, r) for a, r in zip(arrays, op.results, strict=True)])
+        return True
+
+
+def op_array(value: Any) -> np.ndarray:
+    """Return the array of a value known to be constant."""
+    constant = constant_of(value)
+    if constant is None:
+        raise TypeError("the value is no constant")
+    return constant.array
+
+
+def _constant(builder: Builder, array: Any, result: Any) -> Any:
+    found = np.asarray(array)
+    wanted = result.tensor.dtype.numpy
+    if found.dtype != wanted:
+        found = found.astype(wanted)
+    return builder.const(Constant(np.ascontiguousarray(found).reshape(result.tensor.static_shape), result.name))
+
+
+def _is_symbolic(value: Any) -> bool:
+    return isinstance(value, Expr) or (isinstance(value, tuple) and any(map(_is_symbolic, value)))
