@@ -81,8 +81,8 @@ class Archive(Mapping[str, memoryview]):
         self._views = {info.filename: self._view(view, info) for info in infos}
 
     def _view(self, view: memoryview, info: zipfile.ZipInfo) -> memoryview:
-        header = view[info.header_offset : info.header_offset + _LOCAL_HEADER]
-        if len(header) < _LOCAL_HEADER or bytes(header[:4]) != b"PK\x03\x04" or info.compress_type != zipfile.ZIP_STORED:
+        header = bytes(view[info.header_offset : info.header_offset + _LOCAL_HEADER])
+        if len(header) < _LOCAL_HEADER or header[:4] != b"PK\x03\x04" or info.compress_type != zipfile.ZIP_STORED:
             raise damaged(self.path, f"the header of its entry {info.filename} is not what Lepton writes")
         name_size, extra_size = struct.unpack("<HH", header[26:30])
         start = info.header_offset + _LOCAL_HEADER + name_size + extra_size

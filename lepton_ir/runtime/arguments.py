@@ -1,0 +1,103 @@
+"""Checking a call's arguments against the model's inputs, and binding the symbolic dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lepton_ir.artifact import TensorSpec
+from lepton_ir.diagnostics import LeptonError
+from lepton_ir.ir.dim import Dim, Expr, Sym, evaluate, symbols
+from lepton_ir.ir.types import DType
+
+
+def arrange(specs: Sequence[TensorSpec], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """Return one value per input, in order of the inputs.
+
+    Raises:
+        LeptonError: too many, too few, unknown or doubly given inputs.
+    """
+    names = [spec.name for spec in specs]
+    given = dict(zip(names, args, strict=False))
+    problems: list[str] = []
+    if len(args) > len(names):
+        problems.append(f"{len(args)} inputs were given by position, the model takes {len(names)}")
+    problems += [f"the input {name} was given twice" for name in kwargs if name in given]
+    problems += [f"the model has no input {name}" for name in kwargs if name not in names]
+    problems += [f"the input {spec} is missing" for spec in specs if spec.name not in given and spec.name not in kwargs]
+    _raise(problems, specs)
+    return [given[name] if name in given else kwargs[name] for name in names]
+
+
+def check(
+    specs: Sequence[TensorSpec], dtypes: Sequence[DType | str], shapes: Sequence[Sequence[int]]
+) -> dict[str, int]:
+    """Return the value of every symbolic dimension.
+
+    Args:
+        specs: the inputs.
+        dtypes: the element types that were given; a str is one that Lepton does not know.
+        shapes: the shapes that were given.
+
+    Raises:
+        LeptonError: element types or shapes do not fit, or one dimension has two values; all are named.
+    """
+    problems: list[str] = []
+    bound: dict[str, tuple[int, str]] = {}
+    for spec, dtype, shape in zip(specs, dtypes, shapes, strict=True):
+        if dtype is not spec.type.dtype:
+            problems.append(f"the input {spec.name} must have elements of {spec.type.dtype}, those given are {dtype}")
+        if len(shape) != spec.type.rank:
+            problems.append(f"the input {spec} needs {spec.type.rank} dimensions, the shape given is {list(shape)}")
+            continue
+        for axis, (dim, size) in enumerate(zip(spec.type.shape, shape, strict=True)):
+            problem = _bind(dim, size, f"dimension {axis} of the input {spec.name}", bound)
+            if problem:
+                problems.append(problem)
+    sizes = {name: size for name, (size, _) in bound.items()}
+    if not problems:
+        problems = _check_expressions(specs, shapes, sizes)
+    _raise(problems, specs)
+    return sizes
+
+
+def _bind(dim: Dim, size: int, place: str, bound: dict[str, tuple[int, str]]) -> str | None:
+    """Bind a plain name or compare a number; return what is wrong."""
+    if isinstance(dim, int):
+        return None if dim == size else f"{place} must be {dim}, the size given is {size}"
+    name = _plain_name(dim)
+    if name is None:
+        return None
+    other, where = bound.setdefault(name, (size, place))
+    return None if other == size else f"{place} is {name}, which is {other} by {where}, the size given is {size}"
+
+
+def _plain_name(dim: Expr) -> str | None:
+    match dim.terms:
+        case ((((Sym(name), 1),), 1),):
+            return str(name)
+    return None
+
+
+def _check_expressions(
+    specs: Sequence[TensorSpec], shapes: Sequence[Sequence[int]], sizes: Mapping[str, int]
+) -> list[str]:
+    problems: list[str] = []
+    for spec, shape in zip(specs, shapes, strict=True):
+        for axis, (dim, size) in enumerate(zip(spec.type.shape, shape, strict=True)):
+            expected = evaluate(dim, sizes) if symbols(dim) <= sizes.keys() else size
+            if expected != size:
+                problems.append(
+                    f"dimension {axis} of the input {spec.name} must be {dim} = {expected}, the size given is {size}"
+                )
+    return problems
+
+
+def _raise(problems: Sequence[str], specs: Sequence[TensorSpec]) -> None:
+    if problems:
+        raise LeptonError(
+            "the inputs do not fit the model",
+            why=problems[0],
+            notes=problems[1:],
+            help="the model takes " + "; ".join(map(str, specs)),
+        )

@@ -1,0 +1,100 @@
+"""Arrays in and out: numpy and DLPack to TVM's tensors and back, copying only where the code demands it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lepton_ir.artifact.tensors import aligned_empty, is_aligned
+from lepton_ir.diagnostics import LeptonError
+from lepton_ir.ir.types import DType
+from lepton_ir.runtime import native
+
+_CPU = 1
+_DTYPES = {dtype.numpy.name: dtype for dtype in DType if dtype is not DType.STR}
+"""TVM spells element types as numpy does."""
+_DLPACK_KINDS = "biufc"
+
+
+class HostTensor:
+    """An array over memory that a TVM tensor owns; keeps that tensor alive."""
+
+    def __init__(self, tensor: Any, dtype: np.dtype) -> None:
+        self._tensor = tensor
+        typestr = dtype.str if dtype.kind in _DLPACK_KINDS else f"|V{dtype.itemsize}"
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": tuple(tensor.shape),
+            "typestr": typestr,
+            "data": (tensor.data_ptr(), False),
+        }
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    """Return a writable array over the memory of a contiguous TVM tensor on the CPU."""
+    dtype = _DTYPES[str(tensor.dtype)].numpy
+    shape = tuple(tensor.shape)
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    return np.asarray(HostTensor(tensor, dtype)).view(dtype)
+
+
+def to_tensor(array: np.ndarray) -> Any:
+    """Return a TVM tensor over an aligned, writable, contiguous array, without copying."""
+    ffi = native.tvm_ffi()
+    if array.dtype.kind in _DLPACK_KINDS:
+        return ffi.from_dlpack(array)
+    raw = ffi.from_dlpack(array.view(f"u{array.dtype.itemsize}"))
+    return ffi.get_global_func("runtime.TVMTensorCreateView")(raw, ffi.Shape(array.shape), array.dtype.name, 0)
+
+
+def view_argument(name: str, value: Any) -> Any:
+    """Return what the caller passed as a numpy array, or as a TVM tensor where numpy lacks the element type.
+
+    Raises:
+        LeptonError: it is neither an array nor speaks DLPack, or it lies on another device.
+    """
+    if isinstance(value, (np.ndarray, np.generic)):
+        return np.asarray(value)
+    if not hasattr(value, "__dlpack__"):
+        raise LeptonError(
+            f"the input {name} is no array",
+            why=f"it is a {type(value).__module__}.{type(value).__qualname__}",
+            help="pass a numpy array, or any object with __dlpack__ (torch, jax, cupy)",
+        )
+    device = value.__dlpack_device__()
+    if int(device[0]) != _CPU:
+        raise LeptonError(f"the input {name} lies on another device", why=f"DLPack device {tuple(map(int, device))}")
+    try:
+        return np.from_dlpack(value)
+    except (BufferError, RuntimeError, TypeError):
+        return to_numpy(_contiguous(native.tvm_ffi().from_dlpack(value)))
+
+
+def _contiguous(tensor: Any) -> Any:
+    if tensor.is_contiguous():
+        return tensor
+    raise LeptonError("an input is not contiguous", help="pass a contiguous tensor: tensor.contiguous()")
+
+
+def dtype_of(array: np.ndarray) -> DType | str:
+    """Return the element type, or numpy's name of it where Lepton has none."""
+    return _DTYPES.get(array.dtype.name, array.dtype.name)
+
+
+class Staging:
+    """Aligned buffers, one per input, reused from call to call, since fresh memory costs a fault per page."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[int, np.ndarray] = {}
+
+    def tensor(self, index: int, array: np.ndarray) -> Any:
+        """Return a TVM tensor with the content of ``array``, over its own memory where that can be read in place."""
+        if is_aligned(array) and array.flags.writeable:
+            return to_tensor(array)
+        buffer = self._buffers.get(index)
+        if buffer is None or buffer.shape != array.shape or buffer.dtype != array.dtype:
+            buffer = self._buffers[index] = aligned_empty(array.shape, array.dtype)
+        buffer[...] = array
+        return to_tensor(buffer)
