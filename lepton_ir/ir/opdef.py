@@ -223,6 +223,8 @@ class Operation(_CoreOperation):
     fusion: ClassVar[FusionKind] = FusionKind.OPAQUE
     is_terminator: ClassVar[bool] = False
     has_side_effects: ClassVar[bool] = False
+    is_isolated: ClassVar[bool] = False
+    """Whether the regions see none of the values outside them, only their block arguments."""
     is_shape_computation: ClassVar[bool] = False
     """Whether ``evaluate`` also works on arrays of dimensions (numpy object arrays), for shape arithmetic."""
     canonicalizations: ClassVar[tuple[Any, ...]] = ()

@@ -173,7 +173,7 @@ class TensorType:
     def __str__(self) -> str:
         dims = [str(d) if isinstance(d, int) or str(d).isidentifier() else f"({d})" for d in self.shape]
         # "Nx3" is read as the dimension N and 3, so a name that could be misread stands in parentheses.
-        dims = [f"({d})" if d[0].isalpha() and "x" in d else d for d in dims]
+        dims = [f"({d})" if d.isidentifier() and "x" in d else d for d in dims]
         return f"tensor<{'x'.join([*dims, str(self.dtype)])}>"
 
 
