@@ -261,4 +261,3 @@ class Clip(Elementwise):
         if self.max is not None:
             y = b.minimum(y, self.max)
         return [y]
-

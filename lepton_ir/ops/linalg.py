@@ -8,6 +8,7 @@ from lepton_ir.ir.core import OpResult, Value
 from lepton_ir.ir.dim import Dim, ceildiv
 from lepton_ir.ir.opdef import FusionKind, InferenceError, Operation, attribute, operand, optional_operand, result
 from lepton_ir.ir.types import TensorType, Type
+from lepton_ir.ops.numerics import matmul
 from lepton_ir.ops.support import (
     Array,
     broadcast,
@@ -54,7 +55,7 @@ class MatMul(Operation):
     def evaluate(self, a: Array, b: Array) -> Array:
         left = np.swapaxes(a, -1, -2) if self.transpose_a else a
         right = np.swapaxes(b, -1, -2) if self.transpose_b else b
-        return narrow(np.matmul(widen(left), widen(right)), self.y.tensor.dtype)
+        return narrow(matmul(widen(left), widen(right)), self.y.tensor.dtype)
 
 
 def _matrix(t: TensorType, transposed: bool, *, row: bool) -> tuple[Dim, ...]:
@@ -91,7 +92,7 @@ class PackedMatMul(Operation):
             raise InferenceError(f"the bias of linalg.matmul_packed must have {self.n} elements, got {self.bias.type}")
 
     def evaluate(self, a: Array, w: Array, bias: Array | None = None) -> Array:
-        y = np.matmul(widen(a), widen(unpack_columns(w, self.n)))
+        y = matmul(widen(a), widen(unpack_columns(w, self.n)))
         return narrow(y if bias is None else y + widen(bias), self.y.tensor.dtype)
 
 

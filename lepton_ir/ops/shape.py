@@ -179,9 +179,7 @@ class Pad(Injective):
         require_count("pads of tensor.pad", self.pads, 2 * self.x.rank)
         shape = [
             d + before + after
-            for d, before, after in zip(
-                self.x.shape, self.pads[: self.x.rank], self.pads[self.x.rank :], strict=True
-            )
+            for d, before, after in zip(self.x.shape, self.pads[: self.x.rank], self.pads[self.x.rank :], strict=True)
         ]
         if any(isinstance(d, int) and d < 0 for d in shape):
             raise InferenceError(f"pads {show(self.pads)} cut more off {self.x.type} than it has")

@@ -45,7 +45,7 @@ def _clamp(bound: Dim, size: Dim, low: Dim, high: Dim) -> Dim:
     if isinstance(bound, int) and bound < 0:
         bound = size + bound
         return dmax(bound, low) if isinstance(bound, int) else bound
-    if isinstance(bound, int) and bound <= 1 or not isinstance(bound, int):
+    if (isinstance(bound, int) and bound <= 1) or not isinstance(bound, int):
         return bound if not isinstance(bound, int) or not isinstance(high, int) else dmin(bound, high)
     return dmin(bound, high)
 

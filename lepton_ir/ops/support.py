@@ -140,7 +140,5 @@ def narrow(array: Any, dtype: DType) -> Array:
 
 
 _NATIVE = frozenset(
-    d.numpy
-    for d in DType
-    if d not in NARROW_FLOATS and d not in (DType.I4, DType.U4, DType.I2, DType.U2)
+    d.numpy for d in DType if d not in NARROW_FLOATS and d not in (DType.I4, DType.U4, DType.I2, DType.U2)
 )

@@ -11,7 +11,7 @@ from lepton_ir.ir.dim import Dim, dmax, dmin, is_nonnegative
 from lepton_ir.ops.support import Array
 
 
-class Undecidable(ValueError):
+class UndecidableError(ValueError):
     """A comparison of dimensions whose outcome depends on the values of their symbols."""
 
 
@@ -24,7 +24,7 @@ def equal(a: Dim, b: Dim) -> bool:
     """Return whether two dimensions are equal for all values of their symbols.
 
     Raises:
-        Undecidable: it depends on the values.
+        UndecidableError: it depends on the values.
     """
     if isinstance(a, str) or isinstance(b, str):
         return a == b
@@ -33,21 +33,21 @@ def equal(a: Dim, b: Dim) -> bool:
         return difference == 0
     if is_nonnegative(difference - 1) or is_nonnegative(-difference - 1):
         return False
-    raise Undecidable(f"whether {a} equals {b} depends on its symbols")
+    raise UndecidableError(f"whether {a} equals {b} depends on its symbols")
 
 
 def less(a: Dim, b: Dim) -> bool:
     """Return whether ``a < b`` for all values of the symbols.
 
     Raises:
-        Undecidable: it depends on the values.
+        UndecidableError: it depends on the values.
     """
     difference = b - a
     if is_nonnegative(difference - 1):
         return True
     if is_nonnegative(-difference):
         return False
-    raise Undecidable(f"whether {a} is less than {b} depends on its symbols")
+    raise UndecidableError(f"whether {a} is less than {b} depends on its symbols")
 
 
 def _elementwise(fn: Callable[[Any, Any], Any]) -> Callable[[Array, Array], Array]:
