@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Protocol
 
+from lepton_ir.artifact.dims import dim_to_json
 from lepton_ir.diagnostics import Diagnostic, LeptonError
 from lepton_ir.ir import Constant, Module
 from lepton_ir.ir.dim import Dim
@@ -34,13 +35,12 @@ class KernelInfo:
     bytes: Dim
 
     def to_json(self) -> dict[str, object]:
-        flops, nbytes = (d if isinstance(d, int) else str(d) for d in (self.flops, self.bytes))
         return {
             "symbol": self.symbol,
             "ops": list(self.ops),
             "nodes": list(self.nodes),
-            "flops": flops,
-            "bytes": nbytes,
+            "flops": dim_to_json(self.flops),
+            "bytes": dim_to_json(self.bytes),
         }
 
 

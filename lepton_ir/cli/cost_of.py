@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lepton_ir.artifact.dims import dim_from_json
 from lepton_ir.ir.dim import Expr, evaluate
 
 
@@ -19,12 +20,8 @@ def bind_sizes(specs: Iterable[Any], feeds: Mapping[str, Any]) -> dict[str, int]
 
 
 def number(cost: int | str, env: Mapping[str, int]) -> int:
-    """Return a cost as a number; expressions are in the text form's syntax. 0 where a size is unknown."""
-    if isinstance(cost, int):
-        return cost
-    from lepton_ir.text import parse_dim
-
+    """Return a recorded cost as a number; 0 where a size is unknown."""
     try:
-        return evaluate(parse_dim(cost), env)
+        return evaluate(dim_from_json(cost), env)
     except KeyError:
         return 0

@@ -1,0 +1,75 @@
+"""The TVM backend as the compiler sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lepton_ir.analysis.cost import cost
+from lepton_ir.backend import BuildResult, KernelInfo
+from lepton_ir.diagnostics import Diagnostic
+from lepton_ir.ir import Module
+from lepton_ir.ir.core import Operation
+from lepton_ir.target import GPU_ARCHS, Target
+
+if TYPE_CHECKING:
+    from tvm.tirx import PrimFunc
+
+_QUIET = frozenset({"const", "yield"})
+
+
+class TvmBackend:
+    """Compiles kernels through TensorIR, the graph through Relax. TVM is imported when a method runs."""
+
+    def supports(self, target: Target) -> bool:
+        """Return whether this backend compiles for ``target``."""
+        return target.kind == "cpu" or target.kind in GPU_ARCHS
+
+    def unsupported(self, module: Module, target: Target) -> list[Diagnostic]:
+        """Return a finding for every operation without a lowering."""
+        if target.is_gpu:
+            from lepton_backends.tvm.schedules import gpu
+
+            return gpu.unsupported(module)
+        from lepton_backends.tvm.emit import lower
+
+        return lower.unsupported(module)
+
+    def build(self, module: Module, target: Target, progress: Callable[[str], None]) -> BuildResult:
+        """Compile a module in kernel form; see :class:`lepton_ir.backend.Backend`."""
+        from lepton_backends.tvm.build import build_library
+        from lepton_backends.tvm.relax_program import build_relax
+
+        kernels = [op for op in module.walk() if op.name == "kernel"]
+        functions = _lower_kernels(kernels, target)
+        program = build_relax(module, functions)
+        progress(f"compile {len(functions)} kernels")
+        library = build_library(program.module, target)
+        texts = {"relax.txt": program.relax_text(), "tensorir.txt": program.tensorir_text()}
+        return BuildResult(library, program.weights, [kernel_info(op) for op in kernels], texts)
+
+
+def _lower_kernels(kernels: list[Operation], target: Target) -> dict[str, PrimFunc]:
+    if target.is_gpu:
+        from lepton_backends.tvm.schedules.gpu import lower_kernel_gpu
+
+        return {
+            symbol: lower_kernel_gpu(op, target, symbol) for symbol, op in _distinct(kernels).items()
+        }
+    from lepton_backends.tvm.emit.lower import lower_kernel
+
+    return {symbol: lower_kernel(op, target, symbol) for symbol, op in _distinct(kernels).items()}
+
+
+def _distinct(kernels: list[Operation]) -> dict[str, Operation]:
+    found: dict[str, Operation] = {}
+    for op in kernels:
+        found.setdefault(str(op.attributes["symbol"]), op)
+    return found
+
+
+def kernel_info(op: Operation) -> KernelInfo:
+    """Return what the artifact's manifest says of a kernel."""
+    inner = tuple(o.name for o in op.regions[0].block.ops if o.name not in _QUIET)
+    measured = cost(op)
+    return KernelInfo(str(op.attributes["symbol"]), inner, op.location.names(), measured.flops, measured.bytes)
