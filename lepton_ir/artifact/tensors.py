@@ -48,7 +48,7 @@ def is_aligned(array: np.ndarray) -> bool:
 
 def aligned(array: np.ndarray) -> np.ndarray:
     """Return ``array`` itself where compiled code can read it in place, else an aligned copy."""
-    if is_aligned(array) and array.flags.writeable:
+    if is_aligned(array):
         return array
     copy = aligned_empty(array.shape, array.dtype)
     copy[...] = array

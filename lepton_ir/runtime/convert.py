@@ -15,20 +15,17 @@ _CPU = 1
 _DTYPES = {dtype.numpy.name: dtype for dtype in DType if dtype is not DType.STR}
 """TVM spells element types as numpy does."""
 _DLPACK_KINDS = "biufc"
+_SUB_BYTE = {DType.I4: np.int8, DType.I2: np.int8, DType.U4: np.uint8, DType.U2: np.uint8}
+"""Integers below a byte take a byte each in compiled code."""
 
 
-class HostTensor:
-    """An array over memory that a TVM tensor owns; keeps that tensor alive."""
+class Memory:
+    """What numpy makes a writable array of, over memory that ``owner`` keeps alive."""
 
-    def __init__(self, tensor: Any, dtype: np.dtype) -> None:
-        self._tensor = tensor
+    def __init__(self, owner: Any, pointer: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self._owner = owner
         typestr = dtype.str if dtype.kind in _DLPACK_KINDS else f"|V{dtype.itemsize}"
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": tuple(tensor.shape),
-            "typestr": typestr,
-            "data": (tensor.data_ptr(), False),
-        }
+        self.__array_interface__ = {"version": 3, "shape": shape, "typestr": typestr, "data": (pointer, False)}
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
@@ -37,16 +34,30 @@ def to_numpy(tensor: Any) -> np.ndarray:
     shape = tuple(tensor.shape)
     if 0 in shape:
         return np.empty(shape, dtype)
-    return np.asarray(HostTensor(tensor, dtype)).view(dtype)
+    return np.asarray(Memory(tensor, tensor.data_ptr(), shape, dtype)).view(dtype)
 
 
 def to_tensor(array: np.ndarray) -> Any:
-    """Return a TVM tensor over an aligned, writable, contiguous array, without copying."""
+    """Return a TVM tensor over an aligned, contiguous array, without copying; compiled code only reads it."""
     ffi = native.tvm_ffi()
+    if not array.flags.writeable:
+        # DLPack, as TVM speaks it, has no word for read-only memory.
+        array = np.asarray(Memory(array, array.ctypes.data, array.shape, array.dtype)).view(array.dtype)
     if array.dtype.kind in _DLPACK_KINDS:
         return ffi.from_dlpack(array)
     raw = ffi.from_dlpack(array.view(f"u{array.dtype.itemsize}"))
     return ffi.get_global_func("runtime.TVMTensorCreateView")(raw, ffi.Shape(array.shape), array.dtype.name, 0)
+
+
+def as_stored(array: np.ndarray) -> np.ndarray:
+    """Return the array as compiled code holds its element type."""
+    stored = _SUB_BYTE.get(_DTYPES[array.dtype.name])
+    return array if stored is None else array.astype(stored)
+
+
+def from_stored(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """Return the array in the element type ``dtype``; the inverse of :func:`as_stored`."""
+    return array.astype(dtype.numpy) if dtype in _SUB_BYTE else array
 
 
 def view_argument(name: str, value: Any) -> Any:
@@ -91,7 +102,7 @@ class Staging:
 
     def tensor(self, index: int, array: np.ndarray) -> Any:
         """Return a TVM tensor with the content of ``array``, over its own memory where that can be read in place."""
-        if is_aligned(array) and array.flags.writeable:
+        if is_aligned(array):
             return to_tensor(array)
         buffer = self._buffers.get(index)
         if buffer is None or buffer.shape != array.shape or buffer.dtype != array.dtype:

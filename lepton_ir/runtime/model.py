@@ -15,7 +15,7 @@ from lepton_ir.artifact import Artifact, TensorSpec
 from lepton_ir.artifact.tensors import aligned
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.runtime import arguments, native
-from lepton_ir.runtime.convert import dtype_of, to_tensor, view_argument
+from lepton_ir.runtime.convert import as_stored, dtype_of, from_stored, to_tensor, view_argument
 from lepton_ir.runtime.host import check_host
 from lepton_ir.runtime.worker import Worker
 
@@ -88,7 +88,7 @@ class CompiledModel:
         native.load_device(self.kind)
         self.threads = threads or native.default_threads()
         self._library = native.load_library(artifact.library)
-        self._arrays = [aligned(array) for array in artifact.weights.values()]
+        self._arrays = [aligned(as_stored(array)) for array in artifact.weights.values()]
         weights = [to_tensor(array) for array in self._arrays]
         self._first = Worker(self._library, weights, self.kind)
         # Where the device has memory of its own, the weights now lie there, once for all workers.
@@ -124,7 +124,8 @@ class CompiledModel:
         results = worker.run(arrays, self._weight_pointers)
         # Only a worker that came through is used again.
         self._idle.append(worker)
-        return Outputs(results, [spec.name for spec in self.outputs])
+        arrays = [from_stored(r, spec.type.dtype) for r, spec in zip(results, self.outputs, strict=True)]
+        return Outputs(arrays, [spec.name for spec in self.outputs])
 
     def profile(self, *args: Any, repeat: int = 10, **kwargs: Any) -> list[KernelTime]:
         """Run the model ``repeat`` times (after one to warm up) and return the time of every kernel.
@@ -190,7 +191,7 @@ class CompiledModel:
         values = arguments.arrange(specs, args, kwargs)
         arrays = [view_argument(spec.name, value) for spec, value in zip(specs, values, strict=True)]
         arguments.check(specs, [dtype_of(a) for a in arrays], [a.shape for a in arrays])
-        return arrays
+        return [as_stored(a) for a in arrays]
 
     def _take(self) -> Worker:
         native.use_threads(self.threads)

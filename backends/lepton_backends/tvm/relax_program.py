@@ -14,8 +14,9 @@ from typing import Any
 from tvm import relax, tirx
 from tvm.ir import IRModule
 
+from lepton_backends.tvm.emit.rules import storage_dtype
 from lepton_ir.diagnostics import LeptonError
-from lepton_ir.ir import Block, Constant, DType, Module, Operation, TensorType, Value
+from lepton_ir.ir import Block, Constant, Module, Operation, TensorType, Value
 from lepton_ir.ir.dim import Dim, Func, Sym
 
 ENTRY = "main"
@@ -153,7 +154,7 @@ class _Builder:
         return self.builder.emit(relax.op.reshape(value, relax.ShapeExpr([self._dim(d) for d in shape])))
 
     def _type(self, type_: TensorType) -> Any:
-        return relax.TensorType([self._dim(d) for d in type_.shape], tvm_dtype(type_.dtype))
+        return relax.TensorType([self._dim(d) for d in type_.shape], storage_dtype(type_.dtype))
 
     def _symbol(self, name: str) -> tirx.Var:
         if name not in self.symbols:
@@ -187,11 +188,6 @@ class _Builder:
                 return tirx.min(a, b)
             case _:
                 return tirx.max(a, b)
-
-
-def tvm_dtype(dtype: DType) -> str:
-    """Return TVM's name of an element type."""
-    return str(dtype.numpy.name)
 
 
 def _scalars_before_results(function: tirx.PrimFunc, operands: int, results: int) -> tuple[tirx.PrimFunc, list[str]]:
