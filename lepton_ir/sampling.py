@@ -22,9 +22,7 @@ def symbol_names(function: Function) -> list[str]:
     return list(names)
 
 
-def sample_inputs(
-    function: Function, seed: int = 0, dims: Mapping[str, int] | None = None
-) -> dict[str, np.ndarray]:
+def sample_inputs(function: Function, seed: int = 0, dims: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
     """Return random inputs by name, reproducible from ``seed``.
 
     Floats are standard normal. Integers are drawn from the range that their use allows (an index into a table

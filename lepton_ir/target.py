@@ -15,7 +15,9 @@ from lepton_ir.ir.types import DType
 X86_LEVELS: dict[str, frozenset[str]] = {
     "x86-64": frozenset({"sse2"}),
     "x86-64-v2": frozenset({"sse2", "ssse3", "sse4_1", "sse4_2", "popcnt"}),
-    "x86-64-v3": frozenset({"sse2", "ssse3", "sse4_1", "sse4_2", "popcnt", "avx", "avx2", "fma", "f16c", "bmi1", "bmi2"}),
+    "x86-64-v3": frozenset(
+        {"sse2", "ssse3", "sse4_1", "sse4_2", "popcnt", "avx", "avx2", "fma", "f16c", "bmi1", "bmi2"}
+    ),
     "x86-64-v4": frozenset(
         {"sse2", "ssse3", "sse4_1", "sse4_2", "popcnt", "avx", "avx2", "fma", "f16c", "bmi1", "bmi2"}
         | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
@@ -130,7 +132,9 @@ def parse_target(text: str = "cpu", mcpu: str | None = None, arch: str | None = 
         key, _, value = option.lstrip("-").partition("=")
         if key not in ("mcpu", "arch") or not value:
             raise LeptonError(
-                f"unknown target option {option}", why="a target takes -mcpu=NAME and -arch=NAME", help="leptonc targets"
+                f"unknown target option {option}",
+                why="a target takes -mcpu=NAME and -arch=NAME",
+                help="leptonc targets",
             )
         mcpu, arch = (value, arch) if key == "mcpu" else (mcpu, value)
     cpu = host_target() if mcpu in (None, "native") else _named_cpu(str(mcpu))
@@ -138,7 +142,9 @@ def parse_target(text: str = "cpu", mcpu: str | None = None, arch: str | None = 
         return cpu
     if kind not in GPU_ARCHS:
         known = ", ".join(["cpu", *GPU_ARCHS])
-        raise LeptonError(f"unknown target {kind}", why=f"Lepton compiles for {known}", help="leptonc targets lists them")
+        raise LeptonError(
+            f"unknown target {kind}", why=f"Lepton compiles for {known}", help="leptonc targets lists them"
+        )
     return replace(cpu, kind=kind, arch=arch or GPU_ARCHS[kind])
 
 

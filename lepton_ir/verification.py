@@ -182,7 +182,9 @@ def verify(
     compiled = load(opened)
     if model is None:
         if opened.golden is None:
-            raise LeptonError("nothing to compare with", why="the artifact has no golden pair", help="name the model file")
+            raise LeptonError(
+                "nothing to compare with", why="the artifact has no golden pair", help="name the model file"
+            )
         reference = Reference("the golden pair", opened.golden.inputs, opened.golden.outputs)
         return VerifyReport(reference.source, compare_outputs(compiled(**reference.inputs), reference, tolerance), 1)
     from lepton_ir.compiler import import_model

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 def compile(
     model: Annotated[Path, typer.Argument(help="The model file.", show_default=False)],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The artifact; MODEL.lepton by default.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The artifact; MODEL.lepton by default.")
+    ] = None,
     target: TargetOption = "cpu",
     mcpu: McpuOption = None,
     arch: ArchOption = None,
@@ -37,7 +39,9 @@ def compile(
     sample_dim: Annotated[
         list[str] | None, typer.Option("--sample-dim", help="Size that a dimension has in the verification.")
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Compare with ONNX Runtime or interpreter.")] = True,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Compare with ONNX Runtime or interpreter.")
+    ] = True,
     tolerance: Annotated[float | None, typer.Option("--tolerance", help="Largest relative error allowed.")] = None,
     seed: SeedOption = 0,
     dump_dir: Annotated[Path | None, typer.Option("--dump-dir", help="Folder for the IR after every pass.")] = None,

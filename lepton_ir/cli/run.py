@@ -50,7 +50,9 @@ def run(
         print_json({"outputs": summary, "checks": checks})
     else:
         for name, facts in summary.items():
-            print(f"{name}: {facts['dtype']}{facts['shape']} min {facts['min']} max {facts['max']} mean {facts['mean']}")
+            print(
+                f"{name}: {facts['dtype']}{facts['shape']} min {facts['min']} max {facts['max']} mean {facts['mean']}"
+            )
         for check in checks:
             print(f"{check['output']}: {check['text']}")
     if not all(check["ok"] for check in checks):
