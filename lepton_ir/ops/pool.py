@@ -31,12 +31,6 @@ class Pool(Windowed):
     def verify(self) -> None:
         super().verify()
         require_positive(f"kernel_shape of {self.name}", self.kernel_shape)
-        rank = self.spatial_rank
-        if any(p >= (k - 1) * d + 1 for p, k, d in zip(self.pads, self.kernel_shape * 2, self.dilations * 2)):
-            raise InferenceError(
-                f"{self.name}: pads {list(self.pads)} make windows that see only padding "
-                f"(kernel_shape {list(self.kernel_shape)}, {rank} spatial axes)"
-            )
 
     def windows(self, x: Array, fill: object) -> Iterator[tuple[tuple[int, ...], Array]]:
         """Yield each position in the window with what it sees of the channels-last x, padded with ``fill``."""

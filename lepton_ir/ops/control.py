@@ -1,0 +1,140 @@
+"""Structure: terminators, branches, loops, calls and fused kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lepton_ir.ir.core import OpResult, Region, Value
+from lepton_ir.ir.opdef import (
+    InferenceError,
+    Operation,
+    attribute,
+    operand,
+    optional_operand,
+    region,
+    variadic_operand,
+    variadic_result,
+)
+from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type
+
+
+class Yield(Operation):
+    """Ends a region and gives its values to the operation around it."""
+
+    name = "yield"
+    is_terminator = True
+    values: tuple[Value, ...] = variadic_operand()
+
+    def infer(self) -> Sequence[Type]:
+        return []
+
+
+class Return(Operation):
+    """Ends a function with its results."""
+
+    name = "return"
+    is_terminator = True
+    values: tuple[Value, ...] = variadic_operand()
+
+    def infer(self) -> Sequence[Type]:
+        return []
+
+
+class Call(Operation):
+    """Calls a function of the module. Its result types are the function's, and must be given when it is built."""
+
+    name = "call"
+    arguments: tuple[Value, ...] = variadic_operand()
+    callee = attribute(str, doc="the function's name")
+    ys: tuple[OpResult, ...] = variadic_result()
+
+
+class If(Operation):
+    """Runs one of two regions, which may use the values around them, and gives what it yields."""
+
+    name = "control.if"
+    condition: Value = operand("bool, rank 0")
+    then_region: Region = region("run where the condition holds")
+    else_region: Region = region("run where it does not")
+    ys: tuple[OpResult, ...] = variadic_result()
+
+    def infer(self) -> Sequence[Type]:
+        first, second = yielded_types(self.then_region), yielded_types(self.else_region)
+        if len(first) != len(second):
+            raise InferenceError(f"the branches of control.if yield {len(first)} and {len(second)} values")
+        return [_join(a, b) for a, b in zip(first, second, strict=True)]
+
+    def verify(self) -> None:
+        _check_condition("the condition of control.if", self.condition)
+        if self.then_region.block.arguments or self.else_region.block.arguments:
+            raise InferenceError("the regions of control.if take no arguments")
+
+
+class Loop(Operation):
+    """Runs its body again and again, at most ``max_trips`` times, while the condition holds.
+
+    The body's arguments are the number of the trip (i64, rank 0), then the carried values; it yields whether to go
+    on (bool, rank 0), then the new carried values, of the same types. The results are the last carried values.
+    """
+
+    name = "control.loop"
+    max_trips: Value | None = optional_operand("i64, rank 0; unlimited where absent")
+    condition: Value | None = optional_operand("bool, rank 0: whether to begin; true where absent")
+    carried: tuple[Value, ...] = variadic_operand("the values before the first trip")
+    body: Region = region()
+    ys: tuple[OpResult, ...] = variadic_result()
+
+    def infer(self) -> Sequence[Type]:
+        return [v.type for v in self.carried]
+
+    def verify(self) -> None:
+        if self.max_trips is not None and self.max_trips.type != TensorType((), DType.I64):
+            raise InferenceError(f"max_trips of control.loop must be i64 of rank 0, got {self.max_trips.type}")
+        if self.condition is not None:
+            _check_condition("the condition of control.loop", self.condition)
+        carried = [v.type for v in self.carried]
+        if [a.type for a in self.body.block.arguments] != [TensorType((), DType.I64), *carried]:
+            raise InferenceError("the body of control.loop takes the trip's number and the carried values")
+        if yielded_types(self.body) != [TensorType((), DType.BOOL), *carried]:
+            raise InferenceError("the body of control.loop yields whether to go on and the carried values")
+
+
+class Kernel(Operation):
+    """Operations that become one function of machine code; nothing from outside is used but the operands.
+
+    The body's arguments stand for the operands; it ends in ``yield``.
+    """
+
+    name = "kernel"
+    inputs: tuple[Value, ...] = variadic_operand()
+    symbol = attribute(str, doc="the function's name")
+    body: Region = region()
+    ys: tuple[OpResult, ...] = variadic_result()
+
+    def infer(self) -> Sequence[Type]:
+        return yielded_types(self.body)
+
+    def verify(self) -> None:
+        have, want = [a.type for a in self.body.block.arguments], [v.type for v in self.present_operands]
+        if have != want:
+            raise InferenceError(
+                f"the body of kernel @{self.symbol} takes ({', '.join(map(str, have))}), "
+                f"but its operands are ({', '.join(map(str, want))})"
+            )
+
+
+def yielded_types(body: Region) -> list[Type]:
+    """Return the types of the values that end a region."""
+    last = body.block.last
+    return [] if last is None else [v.type for v in last.present_operands]
+
+
+def _join(a: Type, b: Type) -> Type:
+    if a != b:
+        raise InferenceError(f"the branches of control.if yield {a} and {b} in one place")
+    return a
+
+
+def _check_condition(what: str, value: Value) -> None:
+    if isinstance(value.type, (SequenceType, OptionalType)) or value.type != TensorType((), DType.BOOL):
+        raise InferenceError(f"{what} must be bool of rank 0, got {value.type}")
