@@ -1,0 +1,98 @@
+"""Register tiles: rows times vectors of columns, accumulated over a reduction, shared by all matrix-like kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm import tirx
+
+from lepton_backends.tvm import tir
+from lepton_backends.tvm.tir import Buffer, Expr, Stmt
+
+Vectors = Sequence[tuple[int, int]]
+
+
+class RegisterTile:
+    """Accumulators that stay in vector registers.
+
+    Each lies in a scratch buffer of its own, which LLVM promotes to a register, since all indices are known at
+    compile time and the buffer is small enough to be put on the stack.
+
+    Attributes:
+        rows: the number of rows.
+        vectors: (offset, lanes) of each vector of columns.
+        dtype: the accumulators' type.
+    """
+
+    def __init__(self, rows: int, vectors: Vectors, dtype: str) -> None:
+        self.rows = rows
+        self.vectors = list(vectors)
+        self.dtype = dtype
+        self._registers = {
+            (row, offset): _register(f"acc{row}_{offset}", lanes, dtype)
+            for row in range(rows)
+            for offset, lanes in self.vectors
+        }
+
+    def value(self, row: int, offset: int, lanes: int) -> Expr:
+        """Return the accumulated vector of a row."""
+        return self._registers[row, offset][tir.ramp(0, lanes)]
+
+    def emit(
+        self,
+        init: Callable[[int, int, int], Expr],
+        reduce: Callable[[RegisterTile], Stmt],
+        finish: Callable[[int, int, int, Expr], Stmt],
+    ) -> Stmt:
+        """Return the whole tile.
+
+        Args:
+            init: the value that the accumulator (row, offset, lanes) starts with.
+            reduce: makes the loops around :meth:`multiply_add`.
+            finish: stores the accumulator (row, offset, lanes, value).
+        """
+        allocations = [tirx.AllocBuffer(buffer) for buffer in self._registers.values()]
+        starts = [self._set(row, offset, lanes, init(row, offset, lanes)) for row, offset, lanes in self._all()]
+        ends = [finish(row, offset, lanes, self.value(row, offset, lanes)) for row, offset, lanes in self._all()]
+        return tir.seq(*allocations, *starts, reduce(self), *ends)
+
+    def multiply_add(
+        self, a: Callable[[int], Expr | None], w: Callable[[int, int], Expr]
+    ) -> Stmt:
+        """Return one step of the reduction: every row's scalar times the vectors of the weight.
+
+        Args:
+            a: the scalar of a row; None where it contributes nothing.
+            w: the weight's vector at (offset, lanes).
+        """
+        scalars = {row: a(row) for row in range(self.rows)}
+        weights = {offset: w(offset, lanes) for offset, lanes in self.vectors}
+        return tir.seq(
+            *(
+                self._set(row, o, n, self.value(row, o, n) + tir.broadcast(scalars[row], n) * weights[o])
+                for row, o, n in self._all()
+                if scalars[row] is not None
+            )
+        )
+
+    def _all(self) -> list[tuple[int, int, int]]:
+        return [(row, offset, lanes) for row in range(self.rows) for offset, lanes in self.vectors]
+
+    def _set(self, row: int, offset: int, lanes: int, value: Expr) -> Stmt:
+        return tir.store(self._registers[row, offset], [tir.ramp(0, lanes)], tir.broadcast(value, lanes))
+
+
+def _register(name: str, lanes: int, dtype: str) -> Buffer:
+    # Scope "global" it must be: TVM keeps small buffers of that scope on the stack, and puts "local" ones in memory.
+    return tirx.decl_buffer([tir.index(lanes)], dtype, name, scope="global")
+
+
+def scratch(name: str, size: tir.Index, dtype: str) -> tuple[Buffer, Stmt]:
+    """Return a one-dimensional scratch buffer and the statement that allocates it, once per task."""
+    buffer = tirx.decl_buffer([tir.index(size)], dtype, name, scope="global")
+    return buffer, tirx.AllocBuffer(buffer)
+
+
+def read_flat(buffer: Buffer, at: tir.Index, lanes: int, dtype: str) -> Expr:
+    """Load a scalar or vector of a one-dimensional buffer, converted to the type that is computed in."""
+    return tir.cast(tirx.BufferLoad(buffer, [tir.ramp(at, lanes)]), dtype)
