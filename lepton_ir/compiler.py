@@ -80,11 +80,11 @@ def import_model(model: str | os.PathLike[str] | Module, dims: Mapping[str, int]
 
 def optimize(module: Module, options: CompileOptions) -> None:
     """Run the pipeline of ``options`` over ``module``, in place."""
-    from lepton_ir.passes import PassContext, PassManager, standard_pipeline
+    from lepton_ir.passes import DumpPhases, Instrument, PassContext, PassManager
 
-    text = options.pipeline if options.pipeline is not None else standard_pipeline(options.opt_level)
-    context = PassContext(target=options.target)
-    PassManager.parse(text, dump_dir=options.dump_dir).run(module, context)
+    text = options.pipeline if options.pipeline is not None else f"O{options.opt_level}"
+    instruments: list[Instrument] = [DumpPhases(options.dump_dir)] if options.dump_dir is not None else []
+    PassManager.from_text(text, instruments=instruments).run(module, PassContext(target=options.target))
 
 
 def compile(
