@@ -41,7 +41,7 @@ class TvmBackend:
         from lepton_backends.tvm.relax_program import build_relax
 
         kernels = [op for op in module.walk() if op.name == "kernel"]
-        functions = _lower_kernels(kernels, target)
+        functions = lower_kernels(kernels, target)
         program = build_relax(module, functions)
         progress(f"compile {len(functions)} kernels")
         library = build_library(program.module, target)
@@ -49,13 +49,12 @@ class TvmBackend:
         return BuildResult(library, program.weights, [kernel_info(op) for op in kernels], texts)
 
 
-def _lower_kernels(kernels: list[Operation], target: Target) -> dict[str, PrimFunc]:
+def lower_kernels(kernels: list[Operation], target: Target) -> dict[str, PrimFunc]:
+    """Return the function of every kernel symbol."""
     if target.is_gpu:
         from lepton_backends.tvm.schedules.gpu import lower_kernel_gpu
 
-        return {
-            symbol: lower_kernel_gpu(op, target, symbol) for symbol, op in _distinct(kernels).items()
-        }
+        return {symbol: lower_kernel_gpu(op, target, symbol) for symbol, op in _distinct(kernels).items()}
     from lepton_backends.tvm.emit.lower import lower_kernel
 
     return {symbol: lower_kernel(op, target, symbol) for symbol, op in _distinct(kernels).items()}
