@@ -106,6 +106,7 @@ class Kernel(Operation):
     """
 
     name = "kernel"
+    is_isolated = True
     inputs: tuple[Value, ...] = variadic_operand()
     symbol = attribute(str, doc="the function's name")
     body: Region = region()

@@ -11,10 +11,14 @@ from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.constant import Constant
 from lepton_ir.ir.dim import Expr
 from lepton_ir.ir.location import Location
+from lepton_ir.ir.opdef import RegionField
 from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType
 
 BARE_NAME = re.compile(r"[A-Za-z_$][\w$.-]*")
 """A name after ``%``, ``@`` or as an attribute's key that needs no quotes."""
+
+SYMBOL_ATTRIBUTES = ("callee", "symbol")
+"""Attributes that are written as ``@name`` after the operator."""
 
 DTYPES: dict[str, DType] = {d.value: d for d in DType}
 RESERVED = frozenset(DTYPES) | {"true", "false", "none", "inf", "nan"}
@@ -29,6 +33,11 @@ def quote(text: str) -> str:
 def format_name(name: str) -> str:
     """Return a name as written after ``%`` or ``@``: bare where possible, else quoted."""
     return name if BARE_NAME.fullmatch(name) else quote(name)
+
+
+def region_label(field: RegionField) -> str:
+    """Return the word before a region of an operator that has several: ``else`` for ``else_region``."""
+    return field.name.removesuffix("_region")
 
 
 def format_expr(expr: Expr) -> str:

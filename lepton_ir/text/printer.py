@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lepton_ir.ir.constant import Constant
 from lepton_ir.ir.core import Block, Operation, Region, Value
 from lepton_ir.ir.module import Function, Module
 from lepton_ir.ir.types import Type
 from lepton_ir.text.dense import format_dense
-from lepton_ir.text.lexical import format_attributes, format_location, format_name
+from lepton_ir.text.lexical import SYMBOL_ATTRIBUTES, format_attributes, format_location, format_name, region_label
 from lepton_ir.text.names import ConstantNames, ValueNames
 from lepton_ir.text.weights import save_weights
-
-SYMBOL_ATTRIBUTES = ("callee", "symbol")
-"""Attributes that are written as ``@name`` after the operator."""
 
 ELIDE_ABOVE = 16
 """Constants with more elements are written by name."""
@@ -122,7 +120,7 @@ class Printer:
         else:
             self._head(op, operands)
         for i, (region, text) in enumerate(zip(op.regions, scopes, strict=True)):
-            label = f" {op.spec.regions[i].name}" if len(op.spec.regions) > 1 and i < len(op.spec.regions) else ""
+            label = f" {region_label(op.spec.regions[i])}" if 1 < len(op.spec.regions) > i else ""
             arguments, body = text
             head = f"\n{indent}  ^({arguments}):\n" if region.block.arguments else "\n"
             out.append(f"{label} {{{head}{body}{indent}}}")
@@ -133,7 +131,7 @@ class Printer:
 
     def _head(self, op: Operation, operands: str) -> None:
         symbol = next((a for a in SYMBOL_ATTRIBUTES if a in op.attributes and a in op.spec.attributes), None)
-        attributes = {k: v for k, v in op.attributes.items() if k != symbol}
+        attributes = _stored(op, symbol)
         self.out.append(op.name)
         if symbol is not None:
             self.out.append(f" @{format_name(str(op.attributes[symbol]))}")
@@ -169,6 +167,16 @@ class Printer:
         if text is None:
             text = self._types[type] = str(type)
         return text
+
+
+def _stored(op: Operation, symbol: str | None) -> dict[str, Any]:
+    """Return the attributes to write, in the order of declaration: not the symbol, no defaults."""
+    if not op.attributes:
+        return {}
+    fields = op.spec.attributes
+    declared = {name: op.attributes[name] for name in fields if name in op.attributes and name != symbol}
+    kept = {k: v for k, v in declared.items() if v != fields[k].default or type(v) is not type(fields[k].default)}
+    return {**kept, **{k: v for k, v in op.attributes.items() if k not in fields}}
 
 
 def _is_terminator(op: Operation) -> bool:

@@ -89,9 +89,9 @@ def _write_atomically(path: Path, head: bytes, blobs: list[np.ndarray]) -> None:
             file.write(head)
             for blob in blobs:
                 file.write(blob.data)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise
 
 
@@ -102,15 +102,13 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         LeptonError: the file cannot be read or is no safetensors file.
     """
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             buffer = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         return _decode(buffer)
     except OSError as e:
         raise LeptonError(f"cannot read the weights file {os.fspath(path)}", why=str(e)) from e
     except (ValueError, KeyError, TypeError) as e:
-        raise LeptonError(
-            f"{os.fspath(path)} is not a whole safetensors file", why=f"{type(e).__name__}: {e}"
-        ) from e
+        raise LeptonError(f"{os.fspath(path)} is not a whole safetensors file", why=f"{type(e).__name__}: {e}") from e
 
 
 def _decode(buffer: memoryview) -> dict[str, np.ndarray]:
