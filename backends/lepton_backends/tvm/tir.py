@@ -89,6 +89,22 @@ def select(condition: Expr, then: Expr, other: Expr) -> Expr:
     return tirx.Select(condition, then, other)
 
 
+def match(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """Broadcast two expressions to the same number of lanes."""
+    lanes = max(lanes_of(a), lanes_of(b))
+    return broadcast(a, lanes), broadcast(b, lanes)
+
+
+def both(a: Expr, b: Expr) -> Expr:
+    """Return whether both conditions hold."""
+    return tirx.And(*match(a, b))
+
+
+def is_nan(x: Expr) -> Expr:
+    """Return whether the elements are not numbers."""
+    return tirx.isnan(x)
+
+
 def static(value: Index) -> int | None:
     """Return the number that an index is, None where that is not known at compile time."""
     if isinstance(value, int):

@@ -1,0 +1,301 @@
+"""Arithmetic, rounding, comparison, logic and bits, element by element."""
+
+from __future__ import annotations
+
+import math
+
+from tvm import tirx
+
+from lepton_backends.tvm import tir
+from lepton_backends.tvm.emit import vector_math as vm
+from lepton_backends.tvm.emit.rules import compute_dtype, scalar, storage_dtype
+from lepton_backends.tvm.emit.vector_math import like
+from lepton_backends.tvm.tir import Expr, bind, dtype_of, select
+from lepton_ir.ir import DType
+
+
+def is_float(x: Expr) -> bool:
+    """Return whether the elements are floats."""
+    return dtype_of(x).startswith("float")
+
+
+@scalar("add")
+def add(a: Expr, b: Expr) -> Expr:
+    return a + b
+
+
+@scalar("sub")
+def sub(a: Expr, b: Expr) -> Expr:
+    return a - b
+
+
+@scalar("mul")
+def mul(a: Expr, b: Expr) -> Expr:
+    return a * b
+
+
+def _safe_divisor(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """Return integers that can be divided without a trap (by 0, or the lowest number by -1)."""
+    b = bind(b)
+    traps = b.equal(like(0, b))
+    if not dtype_of(b).startswith("uint"):
+        traps = traps | (b.equal(like(-1, b)) & (a.equal(tirx.min_value(dtype_of(a)))))
+    return bind(a), bind(select(traps, like(1, b), b))
+
+
+@scalar("div")
+def div(a: Expr, b: Expr) -> Expr:
+    if is_float(a):
+        return a / b
+    dividend, divisor = _safe_divisor(a, b)
+    return select(b.equal(like(0, b)), like(0, a), tirx.truncdiv(dividend, divisor))
+
+
+@scalar("floordiv")
+def floordiv(a: Expr, b: Expr) -> Expr:
+    if is_float(a):
+        return tirx.floor(a / b)
+    dividend, divisor = _safe_divisor(a, b)
+    return select(b.equal(like(0, b)), like(0, a), tirx.floordiv(dividend, divisor))
+
+
+@scalar("mod")
+def mod(a: Expr, b: Expr, *, fmod: bool) -> Expr:
+    if is_float(a):
+        a, b = bind(a), bind(b)
+        remainder = bind(tirx.fmod(a, b))
+        other_sign = ~remainder.equal(like(0, a)) & ((remainder < like(0, a)) ^ (b < like(0, b)))
+        return remainder if fmod else select(other_sign, remainder + b, remainder)
+    dividend, divisor = _safe_divisor(a, b)
+    divide = tirx.truncmod if fmod else tirx.floormod
+    traps = ~divisor.equal(b)
+    return select(traps, like(0, a), divide(dividend, divisor))
+
+
+@scalar("pow")
+def pow_(a: Expr, b: Expr) -> Expr:
+    literal = b.value if isinstance(b, (tirx.FloatImm, tirx.IntImm)) else None
+    if literal is not None and float(literal) in (1, 2, 3):
+        a = bind(a)
+        return {1: a, 2: a * a, 3: a * a * a}[int(literal)]
+    if not is_float(a):
+        return tir.cast(tirx.trunc(tirx.pow(tir.cast(a, "float64"), tir.cast(b, "float64"))), dtype_of(a))
+    if literal is not None and float(literal) == 0.5:
+        return tirx.sqrt(a)
+    return vm.power(a, tir.cast(b, dtype_of(a)))
+
+
+@scalar("minimum")
+def minimum(a: Expr, b: Expr) -> Expr:
+    a, b = bind(a), bind(b)
+    lower = select(b < a, b, a)
+    return select(tir.is_nan(b), b, lower) if is_float(a) and not isinstance(b, tirx.FloatImm) else lower
+
+
+@scalar("maximum")
+def maximum(a: Expr, b: Expr) -> Expr:
+    a, b = bind(a), bind(b)
+    higher = select(b > a, b, a)
+    return select(tir.is_nan(b), b, higher) if is_float(a) and not isinstance(b, tirx.FloatImm) else higher
+
+
+@scalar("clip")
+def clip(x: Expr, low: Expr | None = None, high: Expr | None = None) -> Expr:
+    x = x if low is None else maximum(x, low)
+    return x if high is None else minimum(x, high)
+
+
+@scalar("neg")
+def neg(x: Expr) -> Expr:
+    return like(0, x) - x if not is_float(x) else -x
+
+
+@scalar("abs")
+def abs_(x: Expr) -> Expr:
+    return x if dtype_of(x).startswith("uint") else tirx.abs(x)
+
+
+@scalar("sign")
+def sign(x: Expr) -> Expr:
+    x = bind(x)
+    positive = select(x > like(0, x), like(1, x), x)
+    return positive if dtype_of(x).startswith("uint") else select(x < like(0, x), like(-1, x), positive)
+
+
+@scalar("reciprocal")
+def reciprocal(x: Expr) -> Expr:
+    return like(1, x) / x
+
+
+@scalar("sqrt")
+def sqrt(x: Expr) -> Expr:
+    return tirx.sqrt(x)
+
+
+@scalar("rsqrt")
+def rsqrt(x: Expr) -> Expr:
+    return like(1, x) / tirx.sqrt(x)
+
+
+@scalar("floor")
+def floor(x: Expr) -> Expr:
+    return tirx.floor(x)
+
+
+@scalar("ceil")
+def ceil(x: Expr) -> Expr:
+    return tirx.ceil(x)
+
+
+@scalar("round")
+def round_(x: Expr) -> Expr:
+    return tirx.nearbyint(x)
+
+
+@scalar("trunc")
+def trunc(x: Expr) -> Expr:
+    return tirx.trunc(x)
+
+
+@scalar("isnan")
+def isnan(x: Expr) -> Expr:
+    return tir.is_nan(x)
+
+
+@scalar("isinf")
+def isinf(x: Expr, *, detect_negative: bool, detect_positive: bool) -> Expr:
+    x = bind(x)
+    found = tir.broadcast(tir.const(False, "bool"), tir.lanes_of(x))
+    if detect_negative:
+        found = found | x.equal(like(-math.inf, x))
+    return found | x.equal(like(math.inf, x)) if detect_positive else found
+
+
+@scalar("not")
+def not_(x: Expr) -> Expr:
+    return tirx.Not(x)
+
+
+@scalar("bitwise_not")
+def bitwise_not(x: Expr) -> Expr:
+    return tirx.bitwise_not(x)
+
+
+@scalar("and")
+def and_(a: Expr, b: Expr) -> Expr:
+    return tirx.And(*tir.match(a, b))
+
+
+@scalar("or")
+def or_(a: Expr, b: Expr) -> Expr:
+    return tirx.Or(*tir.match(a, b))
+
+
+@scalar("xor")
+def xor(a: Expr, b: Expr) -> Expr:
+    return tirx.NE(*tir.match(a, b))
+
+
+@scalar("eq")
+def eq(a: Expr, b: Expr) -> Expr:
+    return tirx.EQ(*tir.match(a, b))
+
+
+@scalar("ne")
+def ne(a: Expr, b: Expr) -> Expr:
+    return tirx.NE(*tir.match(a, b))
+
+
+@scalar("lt")
+def lt(a: Expr, b: Expr) -> Expr:
+    return a < b
+
+
+@scalar("le")
+def le(a: Expr, b: Expr) -> Expr:
+    return a <= b
+
+
+@scalar("gt")
+def gt(a: Expr, b: Expr) -> Expr:
+    return a > b
+
+
+@scalar("ge")
+def ge(a: Expr, b: Expr) -> Expr:
+    return a >= b
+
+
+@scalar("where")
+def where(condition: Expr, x: Expr, y: Expr) -> Expr:
+    return select(condition, x, y)
+
+
+@scalar("bitwise_and")
+def bitwise_and(a: Expr, b: Expr) -> Expr:
+    return tirx.bitwise_and(a, b)
+
+
+@scalar("bitwise_or")
+def bitwise_or(a: Expr, b: Expr) -> Expr:
+    return tirx.bitwise_or(a, b)
+
+
+@scalar("bitwise_xor")
+def bitwise_xor(a: Expr, b: Expr) -> Expr:
+    return tirx.bitwise_xor(a, b)
+
+
+def _width(x: Expr) -> int:
+    return int(dtype_of(x).lstrip("uint"))
+
+
+@scalar("shift_left")
+def shift_left(a: Expr, b: Expr) -> Expr:
+    b = bind(b)
+    inside = b < like(_width(a), b)
+    return select(inside, a << select(inside, b, like(0, b)), like(0, a))
+
+
+@scalar("shift_right")
+def shift_right(a: Expr, b: Expr) -> Expr:
+    a, b = bind(a), bind(b)
+    inside = b < like(_width(a), b)
+    beyond = like(0, a) if dtype_of(a).startswith("uint") else a >> like(_width(a) - 1, a)
+    return select(inside, a >> select(inside, b, like(0, b)), beyond)
+
+
+_LIMITS = {DType.F8E4M3FN: 448.0, DType.F8E4M3FNUZ: 240.0, DType.F8E5M2: 57344.0, DType.F8E5M2FNUZ: 57344.0}
+_SUB_BYTE = {DType.I4: 4, DType.U4: 4, DType.I2: 2, DType.U2: 2}
+
+
+@scalar("cast")
+def cast(x: Expr, *, to: DType, saturate: bool, dtype: DType) -> Expr:
+    if to is dtype:
+        return x
+    if to is DType.BOOL:
+        return tirx.NE(*tir.match(x, like(0, x)))
+    if to in _SUB_BYTE:
+        return _wrap(_to_integer(x, "int32"), _SUB_BYTE[to], storage_dtype(to))
+    if not to.is_float:
+        return _to_integer(x, storage_dtype(to))
+    x = tir.cast(x, compute_dtype(to))
+    if saturate and to in _LIMITS:
+        x = clip(x, like(-_LIMITS[to], x), like(_LIMITS[to], x))
+    # Narrow floats are computed in float32, but a conversion that the model asks for rounds.
+    return tir.cast(tir.cast(x, storage_dtype(to)), compute_dtype(to))
+
+
+def _to_integer(x: Expr, to: str) -> Expr:
+    """Convert to integers; floats truncate, and go through a wide signed type so that negative ones wrap."""
+    if is_float(x) and to not in ("int32", "int64"):
+        x = tir.cast(x, "int64" if to in ("uint32", "uint64") else "int32")
+    return tir.cast(x, to)
+
+
+def _wrap(x: Expr, bits: int, to: str) -> Expr:
+    """Keep the low bits of int32 numbers, with their sign where ``to`` is signed."""
+    if to.startswith("uint"):
+        return tir.cast(tirx.bitwise_and(x, like((1 << bits) - 1, x)), to)
+    shift = like(32 - bits, x)
+    return tir.cast((x << shift) >> shift, to)
