@@ -19,7 +19,7 @@ from lepton_ir.ir.opdef import (
     result,
 )
 from lepton_ir.ir.types import DType, TensorType, Type
-from lepton_ir.ops.support import Array, ints, narrow, normalize_axis, require_integer, widen
+from lepton_ir.ops.support import Array, ints, narrow, normalize_axis, widen
 
 
 class OneHot(Operation):
