@@ -23,7 +23,7 @@ Buffer = bytes | memoryview
 
 
 class ArchiveWriter:
-    """Writes entries one after the other; data is streamed, never gathered."""
+    """Writes entries one after the other; data is streamed, never gathered. A context manager."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -46,9 +46,16 @@ class ArchiveWriter:
                 entry.write(chunk)
         self.entries[name] = Entry(digest.hexdigest(), size)
 
-    def close(self) -> None:
-        """Write the directory at the end."""
-        self._zip.close()
+    def __enter__(self) -> ArchiveWriter:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Write the directory, unless an exception ended the writing."""
+        if kind is None:
+            self._zip.close()
+        else:
+            # Else it would be written whenever the object goes away, into a file that is closed by then.
+            self._zip.fp = None
 
 
 class Archive(Mapping[str, memoryview]):

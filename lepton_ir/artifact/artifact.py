@@ -85,18 +85,17 @@ class Artifact:
         return Artifact.open(target, verify=False)
 
     def _write(self, file: BinaryIO) -> None:
-        writer = ArchiveWriter(file)
-        writer.add(LIBRARY, [self.library], len(self.library))
-        writer.add(WEIGHTS, *tensors.encode(self.weights))
-        if self.golden is not None:
-            writer.add(GOLDEN, *tensors.encode(self.golden.by_key()))
-        for name, text in self.texts.items():
-            data = text.encode()
-            writer.add(TEXTS + name, [data], len(data))
-        manifest = replace(self.manifest, entries=dict(writer.entries))
-        data = json.dumps(manifest.to_json(), indent=1).encode()
-        writer.add(MANIFEST, [data], len(data))
-        writer.close()
+        with ArchiveWriter(file) as writer:
+            writer.add(LIBRARY, [self.library], len(self.library))
+            writer.add(WEIGHTS, *tensors.encode(self.weights))
+            if self.golden is not None:
+                writer.add(GOLDEN, *tensors.encode(self.golden.by_key()))
+            for name, text in self.texts.items():
+                data = text.encode()
+                writer.add(TEXTS + name, [data], len(data))
+            manifest = replace(self.manifest, entries=dict(writer.entries))
+            data = json.dumps(manifest.to_json(), indent=1).encode()
+            writer.add(MANIFEST, [data], len(data))
 
     @staticmethod
     def open(path: str | os.PathLike[str], *, verify: bool = True) -> Artifact:

@@ -16,7 +16,8 @@ from tvm.ir import IRModule
 
 from lepton_backends.tvm.emit.rules import storage_dtype
 from lepton_ir.diagnostics import LeptonError
-from lepton_ir.ir import Block, Constant, Module, Operation, TensorType, Value
+from lepton_ir.ir import Block, Constant, Module, TensorType, Value
+from lepton_ir.ir.core import Operation
 from lepton_ir.ir.dim import Dim, Func, Sym
 
 ENTRY = "main"
@@ -132,14 +133,9 @@ class _Builder:
         return [call] if len(types) == 1 else self._unpack(call, len(types))
 
     def _if(self, op: Operation) -> list[Any]:
-        condition = self.values[op.present_operands[0]]
-        if op.present_operands[0].shape:
-            condition = self._reshape(condition, ())
         branches = [self._branch(region.block) for region in op.regions]
-        chosen = self.builder.emit(relax.If(condition, *branches))
-        results = [chosen] if len(op.results) == 1 else self._unpack(chosen, len(op.results))
-        # The branches may give shapes that only agree in rank; the declared type names the dimensions anew.
-        return [self.builder.match_cast(v, self._type(r.tensor)) for v, r in zip(results, op.results, strict=True)]
+        chosen = self.builder.emit(relax.If(self.values[op.present_operands[0]], *branches))
+        return [chosen] if len(op.results) == 1 else self._unpack(chosen, len(op.results))
 
     def _branch(self, block: Block) -> Any:
         self.builder._begin_binding_block()
