@@ -1,0 +1,1 @@
+"""Frontends: readers of foreign model formats. Each lowers a file to Lepton IR."""

@@ -1,0 +1,58 @@
+"""The bodies that ONNX itself defines for composite operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnx import FunctionProto, NodeProto, defs, helper
+
+from lepton_frontends.onnx.tensors import DTYPES
+from lepton_ir.ir.core import Value
+
+_NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
+
+
+def schema_function(
+    node: NodeProto, domain: str, opset: int, inputs: Sequence[Value | None] | None
+) -> FunctionProto | None:
+    """Return the body of the operator as ONNX defines it, None where it defines none.
+
+    Args:
+        node: the call.
+        domain: the operator's domain.
+        opset: the model's opset of that domain.
+        inputs: the call's inputs; None asks only whether there is a body.
+    """
+    try:
+        schema = defs.get_schema(node.op_type, opset, domain)
+    except defs.SchemaError:
+        return None
+    fixed = [v for v in schema.function_opset_versions if v <= opset]
+    dependent = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
+    if not fixed and not dependent:
+        return None
+    body = FunctionProto()
+    if inputs is None:
+        return body
+    if fixed:
+        serialized = schema.get_function_with_opset_version(max(fixed))
+    else:
+        types = [_type_of(v) for v in inputs]
+        serialized = schema.get_context_dependent_function_with_opset_version(
+            max(dependent), node.SerializeToString(), types
+        )
+    if not serialized:
+        return None
+    body.ParseFromString(serialized)
+    defaults = {a.name: a for a in body.attribute_proto}
+    for name, attribute in schema.attributes.items():
+        if name not in defaults and attribute.default_value.type:
+            body.attribute_proto.append(attribute.default_value)
+    return body
+
+
+def _type_of(value: Value | None) -> bytes:
+    if value is None:
+        return b""
+    dims = [d if isinstance(d, int) else str(d) for d in value.shape]
+    return helper.make_tensor_type_proto(_NUMBERS[value.tensor.dtype], dims).SerializeToString()  # type: ignore[no-any-return]

@@ -1,0 +1,260 @@
+"""Importing graphs: nodes become operations, names become values, and what fails is collected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
+
+from lepton_frontends.onnx.attributes import bind_references, node_attributes
+from lepton_frontends.onnx.builder import OnnxBuilder
+from lepton_frontends.onnx.functions import schema_function
+from lepton_frontends.onnx.order import ordered
+from lepton_frontends.onnx.rules import Rule, Unsupported, UseFunctionBody, find_rule, versions
+from lepton_frontends.onnx.scope import FAILED, Failed, Scope
+from lepton_frontends.onnx.tensors import TensorReader
+from lepton_ir.diagnostics import Diagnostic, DiagnosticSink, LeptonError
+from lepton_ir.ir.core import Value
+from lepton_ir.ir.location import Location
+from lepton_ir.ir.opdef import InferenceError
+
+_MAX_DEPTH = 64
+FunctionKey = tuple[str, str, str]
+
+
+def normalized(domain: str) -> str:
+    """Return the domain with ONNX's own under one name."""
+    return "" if domain == "ai.onnx" else str(domain)
+
+
+@dataclass
+class GraphImporter:
+    """One import: what the graphs of one model share.
+
+    Attributes:
+        file: the file to name in locations.
+        reader: turns tensors into constants.
+        functions: the model's local functions.
+        budget: how many nodes may still come out of calls of functions and unrolled loops.
+        findings: what could not be imported.
+    """
+
+    file: str
+    reader: TensorReader
+    functions: Mapping[FunctionKey, FunctionProto] = field(default_factory=dict)
+    budget: int = 200_000
+    findings: DiagnosticSink = field(default_factory=DiagnosticSink)
+    _calls: list[FunctionKey] = field(default_factory=list)
+
+    def constants(self, graph: GraphProto, scope: Scope, b: OnnxBuilder) -> None:
+        """Bind the initializers of a graph."""
+        for tensor in graph.initializer:
+            try:
+                scope.values[tensor.name] = b.const(self.reader.read(tensor))
+            except LeptonError as error:
+                self.findings.diagnostics.extend(error.diagnostics)
+                scope.values[tensor.name] = FAILED
+        for sparse in graph.sparse_initializer:
+            self.report(
+                Location(self.file, sparse.values.name),
+                f"the sparse initializer {sparse.values.name} is not supported",
+                "Lepton holds weights densely",
+                "convert the initializer to a dense one",
+            )
+            scope.values[sparse.values.name] = FAILED
+
+    def nodes(self, graph_nodes: Sequence[NodeProto], scope: Scope, b: OnnxBuilder) -> None:
+        """Lower nodes in order, binding their outputs in ``scope``."""
+        for node, name in ordered(graph_nodes, scope.values, self.file):
+            location = Location(self.file, scope.prefix + name)
+            with b.at(location):
+                results = self._attempt(node, scope, b, location)
+            for i, output in enumerate(node.output):
+                if output:
+                    self._bind(output, results[i] if i < len(results) else FAILED, node, scope, location)
+
+    def _bind(self, name: str, value: Value | Failed | None, node: NodeProto, scope: Scope, location: Location) -> None:
+        if value is None:
+            self._report_node(node, scope, location, f"its output {name} is not supported", "")
+            value = FAILED
+        if isinstance(value, Value) and not value.name and value.op is not None:
+            value.name = scope.prefix + name
+        scope.values[name] = value
+
+    def subgraph(self, graph: GraphProto, inputs: Sequence[Value], scope: Scope, b: OnnxBuilder) -> list[Value]:
+        """Import a graph that a node holds, where ``b`` stands, and return its outputs.
+
+        Raises:
+            PartlyImportedError: part of it could not be imported; the findings are collected already.
+        """
+        inner = scope.inner()
+        inner.values.update({i.name: v for i, v in zip(graph.input, inputs, strict=False)})
+        self.constants(graph, inner, b)
+        self.nodes(graph.node, inner, b)
+        return self.outputs([o.name for o in graph.output], inner)
+
+    def outputs(self, names: Sequence[str], scope: Scope) -> list[Value]:
+        """Return the values of a graph's outputs.
+
+        Raises:
+            PartlyImportedError: one of them could not be imported.
+        """
+        values = [scope.find(name) for name in names]
+        for name, value in zip(names, values, strict=True):
+            if value is None:
+                self.report(
+                    Location(self.file),
+                    f"nothing computes the output {name or '(unnamed)'}",
+                    "no node, input or initializer has this name",
+                    "the model is not valid ONNX; export it again",
+                )
+        found = [v for v in values if isinstance(v, Value)]
+        if len(found) < len(values):
+            raise PartlyImportedError
+        return found
+
+    def _attempt(self, node: NodeProto, scope: Scope, b: OnnxBuilder, location: Location) -> Sequence[Any]:
+        """Lower one node; where that fails, collect the reason."""
+        inputs = [scope.find(name) if name else None for name in node.input]
+        unknown = [n for n, v in zip(node.input, inputs, strict=True) if n and v is None]
+        if unknown:
+            self._report_node(node, scope, location, f"nothing computes its input {', '.join(unknown)}", "")
+            return ()
+        saved = (getattr(b, "node", node), getattr(b, "scope", scope), getattr(b, "opset", 0))
+        b.node, b.scope, b.opset = node, scope, scope.opsets.get(normalized(node.domain), 0)
+        try:
+            if any(isinstance(v, Failed) for v in inputs):
+                self._check_supported(node, scope)
+                return ()
+            results = self._lower(node, [v for v in inputs if not isinstance(v, Failed)], b)
+            return results if isinstance(results, (tuple, list)) else (results,)
+        except Unsupported as error:
+            self._report_node(node, scope, location, error.reason, error.help)
+        except (InferenceError, LeptonError) as error:
+            self._report_invalid(node, location, error)
+        except PartlyImportedError:
+            pass
+        finally:
+            b.node, b.scope, b.opset = saved
+        return ()
+
+    def _lower(self, node: NodeProto, inputs: Sequence[Value | None], b: OnnxBuilder) -> Any:
+        key = (normalized(node.domain), node.op_type, node.overload)
+        function = self.functions.get(key)
+        if function is not None:
+            return self._call(key, function, node, inputs, b)
+        rule = find_rule(key[0], key[1], b.opset)
+        if rule is not None:
+            try:
+                given, attributes = rule.bind(inputs, node_attributes(node))
+                return rule.lower(b, *given, **attributes)
+            except UseFunctionBody:
+                pass
+        body = schema_function(node, key[0], b.opset, inputs)
+        if body is None:
+            raise self._unsupported(node, b.scope, rule)
+        return self._call(key, body, node, inputs, b)
+
+    def _check_supported(self, node: NodeProto, scope: Scope) -> None:
+        """Check a node whose inputs could not be imported, so that one run reports every operator that is missing."""
+        domain = normalized(node.domain)
+        opset = scope.opsets.get(domain, 0)
+        if (domain, node.op_type, node.overload) in self.functions or find_rule(domain, node.op_type, opset):
+            return
+        if schema_function(node, domain, opset, None) is None:
+            raise self._unsupported(node, scope, None)
+
+    def _unsupported(self, node: NodeProto, scope: Scope, rule: Rule | None) -> Unsupported:
+        domain = normalized(node.domain)
+        newer = versions(domain, node.op_type)
+        if domain not in scope.opsets:
+            return Unsupported(
+                f"the model does not import an opset of the domain {domain or 'ai.onnx'}",
+                "the model is not valid ONNX; export it again",
+            )
+        if newer and rule is None:
+            return Unsupported(
+                f"it is supported from opset {newer[0].since} on",
+                "convert the model to a newer opset, with onnx.version_converter",
+            )
+        return Unsupported(
+            "Lepton has no lowering for it" if domain == "" else f"operators of the domain {domain} are not ONNX's own",
+            "replace it in the model, or give it a lowering with @onnx_op in a plugin",
+        )
+
+    def _call(
+        self, key: FunctionKey, body: FunctionProto, call: NodeProto, inputs: Sequence[Value | None], b: OnnxBuilder
+    ) -> list[Value]:
+        """Import a function's body in place of its call."""
+        if key in self._calls or len(self._calls) >= _MAX_DEPTH:
+            raise LeptonError(f"the function {key[1]} calls itself", self.file, "ONNX functions must not be recursive")
+        self.spend(len(body.node))
+        opsets = {normalized(o.domain): o.version for o in body.opset_import} or dict(b.scope.opsets)
+        inner = Scope(opsets, None, f"{b.location.node}/")
+        inner.values.update({n: v for n, v in zip(body.input, inputs, strict=False) if v is not None})
+        given: dict[str, AttributeProto] = {a.name: a for a in body.attribute_proto}
+        given.update({a.name: a for a in call.attribute})
+        absent = set(body.input) - inner.values.keys()
+        nodes = [_without(bind_references(n, given), absent) for n in body.node]
+        self._calls.append(key)
+        try:
+            self.nodes(nodes, inner, b)
+        finally:
+            self._calls.pop()
+        wanted = [o for i, o in enumerate(body.output) if b.wants(i)]
+        found = iter(self.outputs(wanted, inner))
+        return [next(found) if b.wants(i) else None for i in range(len(body.output))]  # type: ignore[misc]
+
+    def spend(self, nodes: int) -> None:
+        """Count nodes that come out of an expansion.
+
+        Raises:
+            LeptonError: the budget is spent.
+        """
+        self.budget -= nodes
+        if self.budget < 0:
+            raise LeptonError(
+                "the model expands into too many nodes",
+                self.file,
+                "its functions or loops call each other so often that more than 200000 nodes come out",
+                "raise the limit with expansion_budget=",
+            )
+
+    def report(self, where: Location, message: str, why: str, help: str = "") -> None:
+        """Collect a finding."""
+        self.findings.add(Diagnostic(message, where, why, help))
+
+    def _report_node(self, node: NodeProto, scope: Scope, where: Location, why: str, help: str) -> None:
+        domain = normalized(node.domain)
+        opset = scope.opsets.get(domain)
+        version = f"opset {opset}" if opset is not None else "no opset"
+        name = f"{domain}.{node.op_type}" if domain else node.op_type
+        self.report(where, f"the operator {name} ({version}) is not supported here", why, help)
+
+    def _report_invalid(self, node: NodeProto, where: Location, error: InferenceError | LeptonError) -> None:
+        if isinstance(error, LeptonError):
+            found = [Diagnostic(d.message, d.where or where, d.why, d.help, d.notes) for d in error.diagnostics]
+            self.findings.diagnostics.extend(found)
+            return
+        self.report(
+            where,
+            f"the operator {node.op_type} does not fit its inputs",
+            str(error),
+            'check the shapes of the model\'s inputs; dims={"name": size} and shapes={"input": [...]} set them',
+        )
+
+
+class PartlyImportedError(Exception):
+    """A graph has an output that could not be imported; the reasons are among the findings."""
+
+
+def _without(node: NodeProto, absent: set[str]) -> NodeProto:
+    """Return the node without the inputs that the call of its function left out."""
+    if not absent.intersection(node.input):
+        return node
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.input[:] = ["" if name in absent else name for name in node.input]
+    return copy

@@ -1,0 +1,225 @@
+"""Reading ONNX models: from file to module."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from onnx import IR_VERSION, GraphProto, ModelProto, defs
+
+import lepton_ir.ops  # noqa: F401 - the builder finds operators among those that are registered
+from lepton_frontends.onnx.builder import OnnxBuilder
+from lepton_frontends.onnx.graph import GraphImporter, PartlyImportedError, normalized
+from lepton_frontends.onnx.inputs import InputTypes
+from lepton_frontends.onnx.scope import FAILED, Scope
+from lepton_frontends.onnx.tensors import TensorReader
+from lepton_frontends.onnx.wire import WireError, strip_weights
+from lepton_ir.diagnostics import Diagnostic, LeptonError
+from lepton_ir.ir.constant import Constant
+from lepton_ir.ir.core import Block, Operation
+from lepton_ir.ir.location import Location
+from lepton_ir.ir.module import Function, Module
+
+OLDEST_OPSET = 7
+_LISTED = 20
+
+
+def load_onnx(
+    path: str | PathLike[str],
+    *,
+    dims: Mapping[str, int | str] | None = None,
+    shapes: Mapping[str, Sequence[int | str | None]] | None = None,
+    constants: Mapping[str, Any] | None = None,
+    expansion_budget: int = 200_000,
+) -> Module:
+    """Read an ONNX file into Lepton IR.
+
+    Args:
+        path: the file. Its weights are not copied where they lie aligned in it; it must not change while the
+            module lives.
+        dims: sizes for dynamic dimensions, ``{"batch": 1}``; a name instead of a size renames the dimension, which
+            makes two of them one.
+        shapes: shapes for inputs, ``{"x": [1, "S"]}``; None keeps what the model says of that dimension.
+        constants: values for inputs, ``{"sr": 16000}``; these are inputs no longer.
+        expansion_budget: how many nodes functions and loops may expand into.
+
+    Returns:
+        A module whose function ``main`` is the model's graph.
+
+    Raises:
+        LeptonError: the file is no model or holds what is not supported; all findings at once.
+    """
+    file = Path(path)
+    model = _parse(file)
+    return import_model(
+        model,
+        TensorReader(file, fspath(path)),
+        dims=dims,
+        shapes=shapes,
+        constants=constants,
+        expansion_budget=expansion_budget,
+    )
+
+
+def import_model(
+    model: ModelProto,
+    reader: TensorReader | None = None,
+    *,
+    dims: Mapping[str, int | str] | None = None,
+    shapes: Mapping[str, Sequence[int | str | None]] | None = None,
+    constants: Mapping[str, Any] | None = None,
+    expansion_budget: int = 200_000,
+) -> Module:
+    """Lower a ModelProto into Lepton IR; see :func:`load_onnx`."""
+    reader = reader or TensorReader()
+    opsets = _opsets(model, reader.file)
+    functions = {(normalized(f.domain), f.name, f.overload): f for f in model.functions}
+    importer = GraphImporter(reader.file, reader, functions, expansion_budget)
+    main = Function("main", result_names=[o.name for o in model.graph.output], location=Location(reader.file))
+    scope = Scope(opsets)
+    b = OnnxBuilder(main.body, importer)
+    try:
+        importer.constants(model.graph, scope, b)
+        _bind_inputs(model.graph, main, scope, b, InputTypes(reader.file, dims or {}, shapes or {}), constants or {})
+        importer.nodes(model.graph.node, scope, b)
+        results = importer.outputs(main.result_names, scope)
+        if not importer.findings.errors:
+            b.return_(results)
+    except PartlyImportedError:
+        pass
+    except LeptonError as error:
+        importer.findings.diagnostics.extend(error.diagnostics)
+    if importer.findings.errors:
+        raise LeptonError.of(_merged(importer.findings.errors))
+    erase_unused(main.body)
+    return Module([main])
+
+
+def _parse(path: Path) -> ModelProto:
+    where = fspath(path)
+    try:
+        with path.open("rb") as f:
+            if path.stat().st_size == 0:
+                raise LeptonError("the file is empty", where, help="export or download the model again")
+            data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise LeptonError("no such file", where, help="check the path") from None
+    except OSError as error:
+        raise LeptonError("the file cannot be read", where, str(error.strerror or error)) from None
+    model = ModelProto()
+    try:
+        with data, memoryview(data) as view:
+            stripped = strip_weights(view)
+        model.ParseFromString(stripped)
+    except WireError as error:
+        if error.truncated:
+            raise LeptonError(
+                "the model file is truncated, or is no ONNX model", where, str(error), "download or export it again"
+            ) from None
+        raise _no_model(where, str(error)) from None
+    except DecodeError as error:
+        raise _no_model(where, str(error)) from None
+    if not model.HasField("graph") or not model.ir_version:
+        raise _no_model(where, "it has no graph" if model.ir_version else "it has no IR version")
+    return model
+
+
+def _no_model(where: str, why: str) -> LeptonError:
+    return LeptonError("the file is not an ONNX model", where, why, "ONNX models are binary protobuf files; see onnx.ai")
+
+
+def _opsets(model: ModelProto, file: str) -> dict[str, int]:
+    if model.ir_version > IR_VERSION:
+        raise LeptonError(
+            f"the model has ONNX IR version {model.ir_version}",
+            file,
+            f"the installed onnx package knows versions up to {IR_VERSION}",
+            "install a newer onnx, or export the model for an older version",
+        )
+    opsets = {normalized(o.domain): int(o.version) for o in model.opset_import}
+    if not opsets:
+        raise LeptonError("the model imports no opset", file, help="the model is not valid ONNX; export it again")
+    own = opsets.get("")
+    if own is not None and own < OLDEST_OPSET:
+        raise LeptonError(
+            f"the model has opset {own}",
+            file,
+            f"Lepton reads opset {OLDEST_OPSET} and newer",
+            "convert it with onnx.version_converter, or export it for a newer opset",
+        )
+    if own is not None and own > defs.onnx_opset_version():
+        raise LeptonError(
+            f"the model has opset {own}",
+            file,
+            f"the installed onnx package knows opsets up to {defs.onnx_opset_version()}",
+            "install a newer onnx, or export the model for an older opset",
+        )
+    return opsets
+
+
+def _bind_inputs(
+    graph: GraphProto,
+    main: Function,
+    scope: Scope,
+    b: OnnxBuilder,
+    types: InputTypes,
+    constants: Mapping[str, Any],
+) -> None:
+    # Inputs that have initializers are weights: before IR version 4 every weight had to be an input too.
+    inputs = [i for i in graph.input if i.name not in scope.values]
+    names = [i.name for i in inputs]
+    unknown = [name for name in constants if name not in names]
+    if unknown:
+        raise LeptonError(
+            f"the model has no input {', '.join(unknown)}", types.file, help=f"it has: {', '.join(names) or 'none'}"
+        )
+    for info in inputs:
+        if info.name in scope.values:
+            raise LeptonError(f"two inputs are called {info.name}", types.file, help="the model is not valid ONNX")
+        try:
+            kind = types.type_of(info)
+        except LeptonError as error:
+            b.importer.findings.diagnostics.extend(error.diagnostics)
+            scope.values[info.name] = FAILED
+            continue
+        if info.name in constants:
+            array = np.asarray(constants[info.name]).astype(kind.dtype.numpy)
+            scope.values[info.name] = b.const(Constant(array, info.name))
+        else:
+            scope.values[info.name] = main.body.add_argument(kind, info.name)
+    symbols = frozenset().union(*(a.tensor.symbols() for a in main.arguments))
+    types.check_all_used(names, symbols)
+
+
+def _merged(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Return the findings with those that differ only in their place as one."""
+    groups: dict[tuple[str, str], list[Diagnostic]] = {}
+    for finding in findings:
+        groups.setdefault((finding.message, finding.why), []).append(finding)
+    merged = []
+    for first, *others in groups.values():
+        notes = first.notes
+        if others:
+            names = [", ".join(o.where.names()) if isinstance(o.where, Location) else str(o.where) for o in others]
+            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            notes = (*notes, f"the same holds for {', '.join(names[:_LISTED])}{more}")
+        merged.append(Diagnostic(first.message, first.where, first.why, first.help, notes))
+    return merged
+
+
+def erase_unused(block: Block) -> None:
+    """Erase operations that nobody reads: what was read into attributes, and weights without a use."""
+    op: Operation | None = block.last
+    while op is not None:
+        before = op.prev_op
+        if op.results and not any(r.is_used for r in op.results):
+            op.erase()
+        else:
+            for region in op.regions:
+                erase_unused(region.block)
+        op = before

@@ -1,0 +1,1 @@
+"""The lowering rules of the ONNX operators, grouped by kind; see :mod:`lepton_frontends.onnx.rules`."""

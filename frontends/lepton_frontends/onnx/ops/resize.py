@@ -1,0 +1,122 @@
+"""Resampling of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lepton_frontends.onnx.builder import OnnxBuilder
+from lepton_frontends.onnx.rules import Unsupported, onnx_op
+from lepton_ir.ir.core import Value
+from lepton_ir.ir.dim import Dim
+
+
+def _scaled(size: Dim, scale: float) -> Dim:
+    if isinstance(size, int):
+        return int(size * scale)
+    if scale == int(scale):
+        return size * int(scale)
+    if 1 / scale == int(1 / scale):
+        return size // int(1 / scale)
+    raise Unsupported(
+        f"it scales a dynamic dimension by {scale}", 'give the dimension a size, with dims={"name": size}'
+    )
+
+
+def _resized(b: OnnxBuilder, x: Value, sizes: Sequence[Dim], **options: Any) -> Value:
+    return b.nn_resize(x, sizes=tuple(sizes), **options)
+
+
+@onnx_op("Upsample")
+def upsample_by_attribute(b: OnnxBuilder, x: Value, *, scales: Sequence[float], mode: str = "nearest") -> Value:
+    return _upsampled(b, x, scales, mode)
+
+
+@onnx_op("Upsample", since=9)
+def upsample(b: OnnxBuilder, x: Value, scales: Value, *, mode: str = "nearest") -> Value:
+    return _upsampled(b, x, b.floats(scales, "list of scales"), mode)
+
+
+@onnx_op("Resize", since=10)
+def resize_10(b: OnnxBuilder, x: Value, scales: Value, *, mode: str = "nearest") -> Value:
+    return _upsampled(b, x, b.floats(scales, "list of scales"), mode)
+
+
+def _upsampled(b: OnnxBuilder, x: Value, scales: Sequence[float], mode: str) -> Value:
+    sizes = [_scaled(d, s) for d, s in zip(x.shape, scales, strict=True)]
+    return _resized(
+        b, x, sizes, mode=_mode(mode), coordinate_mode="asymmetric", nearest_mode="floor", scales=tuple(scales)
+    )
+
+
+def _mode(mode: str) -> str:
+    return {"bilinear": "linear", "trilinear": "linear"}.get(mode, mode)
+
+
+@onnx_op("Resize", since=11)
+def resize(
+    b: OnnxBuilder,
+    x: Value,
+    roi: Value | None = None,
+    scales: Value | None = None,
+    sizes: Value | None = None,
+    *,
+    antialias: int = 0,
+    axes: Sequence[int] | None = None,
+    coordinate_transformation_mode: str = "half_pixel",
+    cubic_coeff_a: float = -0.75,
+    exclude_outside: int = 0,
+    extrapolation_value: float = 0.0,
+    keep_aspect_ratio_policy: str = "stretch",
+    mode: str = "nearest",
+    nearest_mode: str = "round_prefer_floor",
+) -> Value:
+    if coordinate_transformation_mode == "tf_crop_and_resize":
+        raise Unsupported("the coordinate mode tf_crop_and_resize is not supported", "crop and resize in two steps")
+    along = range(x.rank) if axes is None else b.axes(axes, x.rank)
+    factors: list[float] | None = None
+    target = list(x.shape)
+    if sizes is not None and sizes.shape != (0,):
+        wanted = b.dims(sizes, "target size")
+        if keep_aspect_ratio_policy == "stretch":
+            for axis, size in zip(along, wanted, strict=True):
+                target[axis] = size
+        else:
+            target, factors = _keeping_aspect(x, along, wanted, keep_aspect_ratio_policy)
+    elif scales is not None:
+        factors = [1.0] * x.rank
+        for axis, scale in zip(along, b.floats(scales, "list of scales"), strict=True):
+            factors[axis], target[axis] = scale, _scaled(x.shape[axis], scale)
+    else:
+        raise Unsupported("it has neither scales nor sizes", "the model is not valid ONNX")
+    return _resized(
+        b,
+        x,
+        target,
+        mode=mode,
+        coordinate_mode=coordinate_transformation_mode,
+        nearest_mode=nearest_mode,
+        scales=None if factors is None else tuple(factors),
+        cubic_coeff=cubic_coeff_a,
+        exclude_outside=bool(exclude_outside),
+        extrapolation_value=extrapolation_value,
+        antialias=bool(antialias),
+    )
+
+
+def _keeping_aspect(
+    x: Value, axes: Sequence[int], wanted: Sequence[Dim], policy: str
+) -> tuple[list[Dim], list[float]]:
+    """Return the sizes and scales with one scale for all the axes."""
+    have = [x.shape[a] for a in axes]
+    numbers = [(h, w) for h, w in zip(have, wanted, strict=True) if isinstance(h, int) and isinstance(w, int)]
+    if len(numbers) < len(have):
+        raise Unsupported(
+            f'keep_aspect_ratio_policy "{policy}" needs fixed sizes', 'set them, with dims={"name": size}'
+        )
+    ratios = [w / h for h, w in numbers]
+    scale = min(ratios) if policy == "not_larger" else max(ratios)
+    sizes, scales = list(x.shape), [1.0] * x.rank
+    for axis, (h, _) in zip(axes, numbers, strict=True):
+        sizes[axis], scales[axis] = int(scale * h + 0.5), scale
+    return sizes, scales

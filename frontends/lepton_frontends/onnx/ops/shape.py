@@ -1,0 +1,211 @@
+"""Operators that move elements without changing them: reshape, transpose, concat, split, pad, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lepton_frontends.onnx.builder import OnnxBuilder
+from lepton_frontends.onnx.rules import Unsupported, onnx_op
+from lepton_ir.ir.core import Value
+from lepton_ir.ir.dim import Dim, ceildiv, floordiv, product
+from lepton_ir.ops.support import broadcast
+
+
+@onnx_op("Reshape")
+def reshape(b: OnnxBuilder, x: Value, shape: Value, *, allowzero: int = 0) -> Value:
+    target: list[Dim] = list(b.dims(shape, "target shape"))
+    if not allowzero:
+        target = [x.shape[i] if d == 0 and isinstance(d, int) and i < x.rank else d for i, d in enumerate(target)]
+    open_axes = [i for i, d in enumerate(target) if d == -1]
+    if len(open_axes) > 1:
+        raise Unsupported(f"the target shape {target} has more than one -1", "the model is not valid ONNX")
+    if open_axes:
+        known = product([d for d in target if d != -1])
+        if known == 0:
+            raise Unsupported(f"the size of -1 in the target shape {target} is undetermined")
+        target[open_axes[0]] = floordiv(x.tensor.size, known)
+    return b.reshaped(x, target)
+
+
+@onnx_op("Flatten")
+def flatten(b: OnnxBuilder, x: Value, *, axis: int = 1) -> Value:
+    at = axis + x.rank if axis < 0 else axis
+    return b.reshaped(x, (product(x.shape[:at]), product(x.shape[at:])))
+
+
+@onnx_op("Squeeze")
+def squeeze_by_attribute(b: OnnxBuilder, x: Value, *, axes: Sequence[int] | None = None) -> Value:
+    if axes is None:
+        if any(not isinstance(d, int) for d in x.shape):
+            raise Unsupported(f"which axes of {x.type} have size 1 is known only at run time", "name the axes")
+        axes = [i for i, d in enumerate(x.shape) if d == 1]
+    gone = b.axes(axes, x.rank)
+    wrong = [x.shape[a] for a in gone if isinstance(x.shape[a], int) and x.shape[a] != 1]
+    if wrong:
+        raise Unsupported(f"it removes an axis of size {wrong[0]} from {x.type}", "only axes of size 1 can be removed")
+    return b.reshaped(x, [d for i, d in enumerate(x.shape) if i not in gone])
+
+
+@onnx_op("Squeeze", since=13)
+def squeeze(b: OnnxBuilder, x: Value, axes: Value | None = None) -> Value:
+    return squeeze_by_attribute(b, x, axes=None if axes is None else b.ints(axes, "list of axes"))
+
+
+@onnx_op("Unsqueeze")
+def unsqueeze_by_attribute(b: OnnxBuilder, x: Value, *, axes: Sequence[int]) -> Value:
+    new = b.axes(axes, x.rank + len(axes))
+    rest = iter(x.shape)
+    return b.reshaped(x, [1 if i in new else next(rest) for i in range(x.rank + len(axes))])
+
+
+@onnx_op("Unsqueeze", since=13)
+def unsqueeze(b: OnnxBuilder, x: Value, axes: Value) -> Value:
+    return unsqueeze_by_attribute(b, x, axes=b.ints(axes, "list of axes"))
+
+
+@onnx_op("Transpose")
+def transpose(b: OnnxBuilder, x: Value, *, perm: Sequence[int] | None = None) -> Value:
+    order = tuple(range(x.rank))[::-1] if perm is None else b.axes(perm, x.rank)
+    return x if order == tuple(range(x.rank)) else b.tensor_transpose(x, perm=order)
+
+
+@onnx_op("Expand", since=8)
+def expand(b: OnnxBuilder, x: Value, shape: Value) -> Value:
+    target = broadcast(x.shape, b.dims(shape, "target shape"))
+    return x if target == tuple(x.shape) else b.tensor_expand(x, shape=target)
+
+
+@onnx_op("Tile")
+def tile(b: OnnxBuilder, x: Value, repeats: Value) -> Value:
+    times = b.dims(repeats, "list of repeats")
+    return x if all(t == 1 for t in times) else b.tensor_tile(x, repeats=times)
+
+
+@onnx_op("Concat")
+def concat(b: OnnxBuilder, *xs: Value, axis: int) -> Value:
+    at = b.axis(axis, xs[0].rank)
+    # An empty tensor of rank 1 stands for "nothing" in models from old exporters.
+    kept = [x for x in xs if not (x.shape == (0,) and xs[0].rank != 1)]
+    return kept[0] if len(kept) == 1 else b.tensor_concat(kept, axis=at)
+
+
+def _split(b: OnnxBuilder, x: Value, axis: int, sizes: Sequence[Dim]) -> Any:
+    return x if len(sizes) == 1 else b.tensor_split(x, axis=b.axis(axis, x.rank), sizes=tuple(sizes))
+
+
+def _even(b: OnnxBuilder, x: Value, axis: int, count: int) -> list[Dim]:
+    size = x.shape[b.axis(axis, x.rank)]
+    piece = ceildiv(size, count)
+    return [piece] * (count - 1) + [size - piece * (count - 1)]
+
+
+@onnx_op("Split")
+def split_by_attribute(b: OnnxBuilder, x: Value, *, axis: int = 0, split: Sequence[int] | None = None) -> Any:
+    return _split(b, x, axis, split or _even(b, x, axis, len(b.node.output)))
+
+
+@onnx_op("Split", since=13)
+def split(b: OnnxBuilder, x: Value, split: Value | None = None, *, axis: int = 0, num_outputs: int = 0) -> Any:
+    if split is not None:
+        return _split(b, x, axis, b.dims(split, "list of sizes"))
+    return _split(b, x, axis, _even(b, x, axis, num_outputs or len(b.node.output)))
+
+
+def _slice(
+    b: OnnxBuilder, x: Value, starts: Sequence[Dim], ends: Sequence[Dim], axes: Sequence[int], steps: Sequence[int]
+) -> Value:
+    cuts = []
+    for start, end, axis, step in zip(starts, ends, b.axes(axes, x.rank), steps, strict=True):
+        bounds = _bounds(x.shape[axis], start, end, step)
+        if bounds is not None:
+            cuts.append((*bounds, axis, step))
+    if not cuts:
+        return x
+    cut = list(zip(*cuts, strict=True))
+    return b.tensor_slice(x, starts=cut[0], ends=cut[1], axes=cut[2], steps=cut[3])
+
+
+def _bounds(size: Dim, start: Dim, end: Dim, step: int) -> tuple[Dim, Dim] | None:
+    """Return clamped bounds; None where the whole axis is taken."""
+    if isinstance(size, int):
+        start, end = _clamped(start, size, step), _clamped(end, size, step, last=True)
+        if start == 0 and end == size and step == 1:
+            return None
+        return start, end
+    if step == 1 and isinstance(start, int) and start == 0 and (end == size or isinstance(end, int) and end >= 2**31 - 1):
+        return None
+    if isinstance(end, int) and end >= 2**31 - 1 and step > 0:
+        end = size
+    return start, end
+
+
+def _clamped(bound: Dim, size: int, step: int, last: bool = False) -> Dim:
+    """Return a bound of an axis whose size is known, counted from its start."""
+    if not isinstance(bound, int):
+        return bound
+    low, high = (0, size) if step > 0 else (-1 if last else 0, size - 1)
+    at = min(max(bound + size if bound < 0 else bound, low), high)
+    # A reversed slice down to element 0 ends before it; -1 would be read as the last element.
+    return -size - 1 if at < 0 else at
+
+
+@onnx_op("Slice")
+def slice_by_attributes(
+    b: OnnxBuilder, x: Value, *, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int] | None = None
+) -> Value:
+    return _slice(b, x, starts, ends, range(len(starts)) if axes is None else axes, [1] * len(starts))
+
+
+@onnx_op("Slice", since=10)
+def slice_(
+    b: OnnxBuilder, x: Value, starts: Value, ends: Value, axes: Value | None = None, steps: Value | None = None
+) -> Value:
+    first, last = b.dims(starts, "start of the slice"), b.dims(ends, "end of the slice")
+    along = range(len(first)) if axes is None else b.ints(axes, "list of axes")
+    step = [1] * len(first) if steps is None else b.ints(steps, "step of the slice")
+    return _slice(b, x, first, last, along, step)
+
+
+@onnx_op("Pad")
+def pad_by_attributes(
+    b: OnnxBuilder, x: Value, *, pads: Sequence[int], mode: str = "constant", value: float = 0.0
+) -> Value:
+    fill = b.like(x, value) if mode == "constant" and value else None
+    return b.tensor_pad(x, fill, pads=tuple(pads), mode=mode) if any(pads) else x
+
+
+@onnx_op("Pad", since=11)
+def pad(
+    b: OnnxBuilder,
+    x: Value,
+    pads: Value,
+    constant_value: Value | None = None,
+    axes: Value | None = None,
+    *,
+    mode: str = "constant",
+) -> Value:
+    given = b.dims(pads, "list of pads")
+    along = range(x.rank) if axes is None else b.axes(b.ints(axes, "list of axes"), x.rank)
+    amounts: list[Dim] = [0] * (2 * x.rank)
+    for i, axis in enumerate(along):
+        amounts[axis], amounts[x.rank + axis] = given[i], given[i + len(given) // 2]
+    if not any(amounts):
+        return x
+    fill = b.reshaped(constant_value, ()) if constant_value is not None and mode == "constant" else None
+    return b.tensor_pad(x, fill, pads=tuple(amounts), mode=mode)
+
+
+@onnx_op("DepthToSpace")
+def depth_to_space(b: OnnxBuilder, x: Value, *, blocksize: int, mode: str = "DCR") -> Value:
+    return b.nn_depth_to_space(x, blocksize=blocksize, mode=mode)
+
+
+@onnx_op("SpaceToDepth")
+def space_to_depth(b: OnnxBuilder, x: Value, *, blocksize: int, mode: str = "DCR") -> Value:
+    return b.nn_space_to_depth(x, blocksize=blocksize)
+
+
+@onnx_op("Trilu", since=14)
+def trilu(b: OnnxBuilder, x: Value, k: Value | None = None, *, upper: int = 1) -> Value:
+    return b.tensor_trilu(x, upper=bool(upper), k=0 if k is None else b.ints(k, "diagonal")[0])

@@ -1,0 +1,139 @@
+"""The table of lowering rules: one small function per foreign operator and opset.
+
+A rule's Python signature is the operator's schema::
+
+    @onnx_op("LeakyRelu", since=6)
+    def leaky_relu(b, x, *, alpha=0.01):
+        return b.leaky_relu(x, alpha=alpha)
+
+Parameters after ``b`` are the inputs; those with the default None may be absent, ``*xs`` takes the rest. Keyword
+parameters are the attributes. A rule returns a value, or a tuple of values where the node has several outputs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+RuleFunction = Callable[..., Any]
+ONNX = ""
+MICROSOFT = "com.microsoft"
+
+
+class Unsupported(Exception):
+    """A node cannot be lowered: the reason, and what the user can do."""
+
+    def __init__(self, reason: str, help: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.help = help
+
+
+class UseFunctionBody(Exception):
+    """Raised by a rule that leaves this node to the body that ONNX defines for the operator."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one operator is lowered, from one opset on.
+
+    Attributes:
+        domain: "" for ONNX itself.
+        op: the operator's name.
+        since: the first opset that the rule holds for.
+        lower: the function.
+        least: the number of inputs that must be there.
+        most: the number of inputs that there may be; None is any number.
+        attributes: attribute names and defaults; ``inspect.Parameter.empty`` where there is none.
+    """
+
+    domain: str
+    op: str
+    since: int
+    lower: RuleFunction
+    least: int
+    most: int | None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def bind(self, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments to call the rule with.
+
+        Raises:
+            Unsupported: the node does not fit the rule.
+        """
+        given = list(inputs)
+        while given and given[-1] is None and len(given) > self.least:
+            given.pop()
+        if self.most is not None and len(given) > self.most:
+            raise Unsupported(f"it has {len(given)} inputs, at most {self.most} are known in this opset")
+        if len(given) < self.least or any(v is None for v in given[: self.least]):
+            raise Unsupported(f"it needs {self.least} inputs", "the model is not valid ONNX; check it with onnx.checker")
+        unknown = attributes.keys() - self.attributes.keys()
+        if unknown:
+            raise Unsupported(f"its attribute {', '.join(sorted(unknown))} is not known in this opset")
+        values = {**self.attributes, **attributes}
+        missing = [name for name, value in values.items() if value is inspect.Parameter.empty]
+        if missing:
+            raise Unsupported(f"it lacks its attribute {', '.join(missing)}")
+        return given, values
+
+
+_RULES: dict[tuple[str, str], list[Rule]] = {}
+
+
+def onnx_op(*ops: str, since: int = 7, domain: str = ONNX) -> Callable[[RuleFunction], RuleFunction]:
+    """Register a rule for the operators ``ops``, from the opset ``since`` of ``domain`` on.
+
+    With several names, the rule finds the one it is called for in ``b.op_type``.
+    """
+
+    def register(lower: RuleFunction) -> RuleFunction:
+        parameters = list(inspect.signature(lower).parameters.values())[1:]
+        inputs = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        for op in ops:
+            rule = Rule(
+                domain,
+                op,
+                since,
+                lower,
+                sum(p.default is p.empty for p in inputs),
+                None if variadic else len(inputs),
+                {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY},
+            )
+            versions = _RULES.setdefault((domain, op), [])
+            versions.append(rule)
+            versions.sort(key=lambda r: r.since)
+        return lower
+
+    return register
+
+
+@cache
+def _discover() -> None:
+    package = importlib.import_module("lepton_frontends.onnx.ops")
+    for info in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{info.name}")
+
+
+def versions(domain: str, op: str) -> Sequence[Rule]:
+    """Return the operator's rules, oldest opset first; none where it is not supported."""
+    _discover()
+    return _RULES.get((domain, op), ())
+
+
+def find_rule(domain: str, op: str, opset: int) -> Rule | None:
+    """Return the newest rule that holds at the opset."""
+    fitting = [r for r in versions(domain, op) if r.since <= opset]
+    return fitting[-1] if fitting else None
+
+
+def all_rules() -> dict[tuple[str, str], Sequence[Rule]]:
+    """Return every rule, by domain and operator."""
+    _discover()
+    return dict(sorted(_RULES.items()))

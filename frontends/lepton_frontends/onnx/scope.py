@@ -1,0 +1,45 @@
+"""Names and what they stand for while a graph is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lepton_ir.ir.core import Value
+
+
+class Failed:
+    """What a name stands for whose node could not be lowered; its readers are passed over in silence."""
+
+
+FAILED = Failed()
+
+
+@dataclass
+class Scope:
+    """The names of one graph; those of the graphs around it are seen too.
+
+    Attributes:
+        opsets: the opset of every domain that the graph's nodes may use.
+        parent: the scope of the graph around this one.
+        prefix: what stands before node names, to tell the calls of one function apart.
+    """
+
+    opsets: Mapping[str, int]
+    parent: Scope | None = None
+    prefix: str = ""
+    values: dict[str, Value | Failed] = field(default_factory=dict)
+
+    def find(self, name: str) -> Value | Failed | None:
+        """Return what a name stands for, None where nothing does."""
+        scope: Scope | None = self
+        while scope is not None:
+            found = scope.values.get(name)
+            if found is not None:
+                return found
+            scope = scope.parent
+        return None
+
+    def inner(self) -> Scope:
+        """Return a scope for a graph inside this one."""
+        return Scope(self.opsets, self, self.prefix)

@@ -1,0 +1,112 @@
+"""Reading models: the registry of frontends, and :func:`load_model`.
+
+A frontend is a module named by an entry point of the group ``lepton.frontends`` that holds a :class:`Frontend`
+called ``FRONTEND``. It costs nothing to import; what reads the format is imported when a file of it is read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from os import PathLike, fspath
+from pathlib import Path
+from types import ModuleType
+
+from lepton_ir.diagnostics import LeptonError
+from lepton_ir.ir.module import Module
+
+ENTRY_POINTS = "lepton.frontends"
+_IN_THE_SOURCE_TREE = "lepton_frontends"
+_HEAD = 64
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """A reader of one model format.
+
+    Attributes:
+        name: how the user names the format.
+        suffixes: the file name endings that it reads, each with its dot.
+        description: one line for listings.
+        load: reads a file: ``load(path, **options)``.
+        sniff: whether a file that begins with these bytes looks like this format.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    description: str
+    load: Callable[..., Module]
+    sniff: Callable[[bytes], bool] = lambda head: False
+
+
+def _modules() -> Iterator[ModuleType]:
+    found = entry_points(group=ENTRY_POINTS)
+    for point in found:
+        yield importlib.import_module(point.module)
+    if found:
+        return
+    # A source tree on PYTHONPATH has no entry points; its frontends are found by their folder.
+    try:
+        package = importlib.import_module(_IN_THE_SOURCE_TREE)
+    except ModuleNotFoundError:
+        return
+    for info in pkgutil.iter_modules(package.__path__):
+        yield importlib.import_module(f"{package.__name__}.{info.name}")
+
+
+@cache
+def frontends() -> dict[str, Frontend]:
+    """Return the installed frontends by name."""
+    found = (getattr(module, "FRONTEND", None) for module in _modules())
+    return {f.name: f for f in found if isinstance(f, Frontend)}
+
+
+def select_frontend(path: str | PathLike[str], name: str | None = None) -> Frontend:
+    """Return the frontend that reads ``path``: the one named, else by suffix, else by the first bytes.
+
+    Raises:
+        LeptonError: there is none, or no such file.
+    """
+    known = frontends()
+    if name is not None:
+        if name not in known:
+            raise LeptonError(f"no frontend is called {name}", help=f"installed: {', '.join(known) or 'none'}")
+        return known[name]
+    file = Path(path)
+    if not file.exists():
+        raise LeptonError("no such file", where=fspath(path), help="check the path")
+    if file.is_dir():
+        raise LeptonError("this is a folder, not a model", where=fspath(path), help="name the model file inside it")
+    for frontend in known.values():
+        if file.name.lower().endswith(frontend.suffixes):
+            return frontend
+    with file.open("rb") as f:
+        head = f.read(_HEAD)
+    for frontend in known.values():
+        if frontend.sniff(head):
+            return frontend
+    suffixes = ", ".join(s for f in known.values() for s in f.suffixes)
+    raise LeptonError(
+        "not a model in a format that is known",
+        where=fspath(path),
+        why=f"neither its name nor its first bytes are those of {', '.join(known) or 'any frontend'}",
+        help=f"model files end in {suffixes}; name the format if this one's name does not tell",
+    )
+
+
+def load_model(path: str | PathLike[str], *, frontend: str | None = None, **options: object) -> Module:
+    """Read a model file into Lepton IR.
+
+    Args:
+        path: the file.
+        frontend: the format's name; found from suffix and content where None.
+        options: the frontend's own, such as ``dims={"N": 1}``.
+
+    Raises:
+        LeptonError: the file cannot be read or holds something that is not supported; all findings at once.
+    """
+    return select_frontend(path, frontend).load(path, **options)
