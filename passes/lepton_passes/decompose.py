@@ -8,7 +8,7 @@ from typing import Any
 
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import REGISTRY
-from lepton_ir.passes import PassContext, register_pass
+from lepton_ir.passes import PassContext, PatternPass, register_pass
 from lepton_ir.rewrite import Pattern, Rewrite, rewrite_pattern
 
 
