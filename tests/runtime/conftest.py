@@ -32,7 +32,7 @@ def reference(x: np.ndarray, flag: bool) -> np.ndarray:
     return y
 
 
-def _kernel(b: Builder, symbol: str, *inputs: Value) -> Value:
+def call_kernel(b: Builder, symbol: str, *inputs: Value) -> Value:
     body = Region(Block(v.type for v in inputs))
     inner = Builder(body.block)
     inner.yield_([inner.add(*body.block.arguments) if len(inputs) == 2 else inner.relu(*body.block.arguments)])
@@ -45,13 +45,13 @@ def build_module() -> Module:
     b = Builder(main.body)
     x, flag = main.arguments
     bias, again = b.const(BIAS, name="bias"), b.const(BIAS, name="other.bias")
-    biased = _kernel(b, "add_bias", b.tensor_reshape(x, shape=(N * S, 4)), bias)
+    biased = call_kernel(b, "add_bias", b.tensor_reshape(x, shape=(N * S, 4)), bias)
 
     def branch(times: int) -> Region:
         region = Region(Block())
         inner, value = Builder(region.block), biased
         for _ in range(times):
-            value = _kernel(inner, "shifted_relu", value)
+            value = call_kernel(inner, "shifted_relu", value)
         inner.yield_([value])
         return region
 

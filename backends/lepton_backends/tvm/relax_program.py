@@ -38,7 +38,7 @@ class RelaxProgram:
         """Return the kernels in TensorIR, to read."""
         return self._text(tirx.PrimFunc)
 
-    def _text(self, kind: type) -> str:
+    def _text(self, kind: type[Any]) -> str:
         functions = {gv: f for gv, f in self.module.functions.items() if isinstance(f, kind)}
         return "\n\n".join(str(f.script(name=gv.name_hint)) for gv, f in functions.items()) + "\n"
 
@@ -83,7 +83,7 @@ class _Builder:
 
     def _add_kernels(self, module: Module) -> None:
         for op in module.main.walk():
-            symbol = op.attributes.get("symbol")
+            symbol = str(op.attributes.get("symbol"))
             if op.name != "kernel" or symbol in self.functions:
                 continue
             function, scalars = _scalars_before_results(self.kernels[symbol], len(op.present_operands), len(op.results))
