@@ -1,0 +1,56 @@
+"""The meaning of operators with regions and of calls, which have no ``evaluate`` of their own.
+
+A rule is ``(frame, op, operands) -> results``; :func:`rule` registers one for an operator's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lepton_ir.ir.core import Operation
+
+if TYPE_CHECKING:
+    from lepton_ir.interp.interpreter import Frame
+
+Rule = Callable[["Frame", Operation, Sequence[Any]], Sequence[Any]]
+RULES: dict[str, Rule] = {}
+
+
+def rule(name: str) -> Callable[[Rule], Rule]:
+    """Register the function as the meaning of the operator ``name``."""
+
+    def register(function: Rule) -> Rule:
+        RULES[name] = function
+        return function
+
+    return register
+
+
+@rule("control.if")
+def _if(frame: Frame, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
+    return frame.region(op.regions[0 if bool(operands[0]) else 1])
+
+
+@rule("control.loop")
+def _loop(frame: Frame, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
+    padded = [*operands, *[None] * (2 - len(operands))]
+    max_trips, going, carried = padded[0], padded[1], padded[2:]
+    trip = 0
+    while (going is None or bool(going)) and (max_trips is None or trip < int(max_trips)):
+        going, *carried = frame.region(op.regions[0], [np.asarray(trip, np.int64), *carried])
+        trip += 1
+    return carried
+
+
+@rule("kernel")
+def _kernel(frame: Frame, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
+    present = [value for value, operand in zip(operands, op.operands, strict=True) if operand is not None]
+    return frame.region(op.regions[0], present)
+
+
+@rule("call")
+def _call(frame: Frame, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
+    return frame.interpreter.call(op.attributes["callee"], operands)
