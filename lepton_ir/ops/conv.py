@@ -195,14 +195,16 @@ class ConvTranspose(Windowed):
             for n, s, k, d, o in zip(sizes, self.strides, kernel, self.dilations, self.output_padding, strict=True)
         ]
         rows = data.reshape(-1, self.group, channels // self.group).transpose(1, 0, 2)
-        grouped = weight.reshape(self.group, channels // self.group, per_group, *kernel)
+        grouped = np.moveaxis(
+            weight.reshape(self.group, channels // self.group, per_group, *kernel), (0, 1, 2), (-3, -2, -1)
+        )
         y = np.zeros((batch, *full, self.group * per_group), dtype=data.dtype)
         for position, view in taps(y, kernel, self.strides, self.dilations, sizes):
-            share = matmul(rows, grouped[(..., *position)])
+            share = matmul(rows, grouped[position])
             view += share.transpose(1, 0, 2).reshape(batch, *sizes, -1)
         rank = self.spatial_rank
-        kept = tuple(slice(self.pads[i], full[i] - self.pads[i + rank]) for i in range(rank))
-        y = y[(slice(None), *kept)]
+        kept = [slice(None), *(slice(self.pads[i], full[i] - self.pads[i + rank]) for i in range(rank))]
+        y = y[tuple(kept)]
         return narrow(self.from_channels_last(y if bias is None else y + widen(bias)), self.x.tensor.dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from lepton_ir.ir.opdef import FusionKind, InferenceError, Operation, operand, r
 from lepton_ir.ir.types import DType, TensorType, Type
 from lepton_ir.ops.support import Array, broadcast, narrow, require_same_dtype, widen
 
-ACCEPTS = {
+ACCEPTS: dict[str, Callable[[DType], bool]] = {
     "any": lambda d: True,
     "number": lambda d: d is not DType.BOOL and d is not DType.STR,
     "float": lambda d: d.is_float or d in (DType.C64, DType.C128),

@@ -80,7 +80,7 @@ class GatherNd(Injective):
             for i in range(batch)
         )
         picked = tuple(np.moveaxis(np.asarray(indices, dtype=np.int64), -1, 0))
-        return np.asarray(x[(*leading, *picked)])
+        return np.asarray(x[leading + picked])
 
 
 def element_index(indices: Array, axis: int, size: int) -> tuple[Array, ...]:
@@ -89,7 +89,7 @@ def element_index(indices: Array, axis: int, size: int) -> tuple[Array, ...]:
     Raises:
         IndexError: an index lies outside of the axis.
     """
-    index = list(np.indices(indices.shape, sparse=True))
+    index: list[Array] = list(np.indices(indices.shape, sparse=True))
     wanted = np.asarray(indices, dtype=np.int64)
     if wanted.size and (wanted.min() < -size or wanted.max() >= size):
         raise IndexError(f"an index is out of range for an axis of {size} elements")

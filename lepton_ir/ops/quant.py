@@ -144,4 +144,4 @@ def integer_range(dtype: DType) -> tuple[int, int]:
 
 def prod_is_one(shape: Sequence[Dim]) -> bool:
     """Return whether a shape holds exactly one element."""
-    return all(isinstance(d, int) for d in shape) and prod(shape) == 1  # type: ignore[arg-type]
+    return all(isinstance(d, int) for d in shape) and prod(shape) == 1

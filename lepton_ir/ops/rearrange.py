@@ -50,7 +50,7 @@ class DepthToSpace(Operation):
         apart, perm = self._apart(x.shape)
         n, c, h, w = x.shape
         block = self.blocksize
-        return x.reshape(apart).transpose(perm).reshape(n, c // block**2, h * block, w * block)  # type: ignore[arg-type]
+        return x.reshape(apart).transpose(perm).reshape(n, c // block**2, h * block, w * block)
 
     def decompose(self, b: Builder) -> Sequence[Value]:
         apart, perm = self._apart(self.x.shape)

@@ -291,15 +291,15 @@ _ACTIVATIONS: dict[str, tuple[float | None, float | None]] = {
 
 def _activate(b: Builder, name: str, x: Value, alpha: float, beta: float) -> Value:
     if name == "affine":
-        return b.add(b.mul(x, scalar(b, x, alpha)), scalar(b, x, beta))  # type: ignore[no-any-return]
+        return b.add(b.mul(x, scalar(b, x, alpha)), scalar(b, x, beta))
     if name == "scaledtanh":
-        return b.mul(b.tanh(b.mul(x, scalar(b, x, beta))), scalar(b, x, alpha))  # type: ignore[no-any-return]
+        return b.mul(b.tanh(b.mul(x, scalar(b, x, beta))), scalar(b, x, alpha))
     if name == "hardsigmoid":
-        return b.hard_sigmoid(x, alpha=alpha, beta=beta)  # type: ignore[no-any-return]
+        return b.hard_sigmoid(x, alpha=alpha, beta=beta)
     with_alpha = {"leakyrelu": "leaky_relu", "thresholdedrelu": "thresholded_relu", "elu": "elu"}
     if name in with_alpha:
-        return getattr(b, with_alpha[name])(x, alpha=alpha)  # type: ignore[no-any-return]
-    return getattr(b, name)(x)  # type: ignore[no-any-return]
+        return getattr(b, with_alpha[name])(x, alpha=alpha)
+    return getattr(b, name)(x)
 
 
 def _part(b: Builder, x: Value, index: int) -> Value:

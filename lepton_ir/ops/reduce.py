@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -229,7 +229,7 @@ class ArgMin(ArgReduction):
     name = "reduce.argmin"
 
 
-def _extreme(dtype: np.dtype, *, smallest: bool) -> object:
+def _extreme(dtype: np.dtype, *, smallest: bool) -> Any:
     if dtype.kind == "f":
         return -np.inf if smallest else np.inf
     if dtype.kind == "b":

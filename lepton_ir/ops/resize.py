@@ -128,13 +128,13 @@ class Resize(Operation):
 
     def nearest(self, coordinates: Array, size: int) -> Array:
         """Return the indices of the elements nearest to the coordinates."""
-        rounding = {
-            "round_prefer_floor": lambda c: np.ceil(c - 0.5),
-            "round_prefer_ceil": lambda c: np.floor(c + 0.5),
-            "floor": np.floor,
-            "ceil": np.ceil,
+        shift, rounding = {
+            "round_prefer_floor": (-0.5, np.ceil),
+            "round_prefer_ceil": (0.5, np.floor),
+            "floor": (0.0, np.floor),
+            "ceil": (0.0, np.ceil),
         }[self.nearest_mode]
-        return np.asarray(np.clip(rounding(coordinates), 0, size - 1), dtype=np.int64)
+        return np.asarray(np.clip(rounding(coordinates + shift), 0, size - 1), dtype=np.int64)
 
     def weights(self, i: int, before: int, after: int) -> Array:
         """Return the matrix [after, before] that interpolates along spatial axis ``i``."""

@@ -157,7 +157,8 @@ class Split(Injective):
 
     def decompose(self, b: Builder) -> Sequence[Value]:
         axis = normalize_axis(self.axis, self.x.rank)
-        pieces, start = [], 0
+        pieces: list[Value] = []
+        start: Dim = 0
         for size in self.sizes:
             end = size + start
             pieces.append(b.tensor_slice(self.x, starts=(start,), ends=(end,), axes=(axis,), steps=(1,)))
@@ -199,7 +200,7 @@ class Pad(Injective):
         crop = tuple(slice(max(0, -pads[i]), x.shape[i] - max(0, -pads[i + rank])) for i in range(rank))
         widths = [(max(0, pads[i]), max(0, pads[i + rank])) for i in range(rank)]
         if self.mode != "constant":
-            return np.pad(x[crop], widths, mode=self.mode)  # type: ignore[call-overload,no-any-return]
+            return np.pad(x[crop], widths, mode=self.mode)  # type: ignore[call-overload]
         kept = x[crop]
         shape = [a + n + c for n, (a, c) in zip(kept.shape, widths, strict=True)]
         out = np.full(shape, np.zeros((), x.dtype) if value is None else value, dtype=x.dtype)

@@ -21,10 +21,11 @@ def resolve_bounds(size: Dim, start: Dim, end: Dim, step: int) -> tuple[Dim, Dim
     dynamic model would be a min or max.
     """
     if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
-        first, last, _ = slice(start, end, step).indices(size)
         # indices() ends a reversed slice that includes element 0 at -1, which is not read as "from the end" here.
-        return first, last, len(range(first, last, step))
-    low, high = (0, size) if step > 0 else (-1, size - 1)
+        taken = range(*slice(start, end, step).indices(size))
+        return taken.start, taken.stop, len(taken)
+    low: Dim = 0 if step > 0 else -1
+    high: Dim = size if step > 0 else size - 1
     first, last = _clamp(start, size, low, high), _clamp(end, size, low, high)
     distance = last - first if step > 0 else first - last
     count = ceildiv(distance, abs(step))

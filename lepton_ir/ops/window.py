@@ -142,11 +142,10 @@ def taps(
 ) -> Iterator[tuple[tuple[int, ...], Array]]:
     """Yield each position in the kernel with the view of the padded, channels-last x that it sees."""
     for position in product(*map(range, kernel)):
-        index = tuple(
-            slice(p * d, p * d + s * (n - 1) + 1, s)
-            for p, d, s, n in zip(position, dilations, strides, out, strict=True)
-        )
-        yield position, x[(slice(None), *index)]
+        index = [slice(None)]
+        for p, d, s, n in zip(position, dilations, strides, out, strict=True):
+            index.append(slice(p * d, p * d + s * (n - 1) + 1, s))
+        yield position, x[tuple(index)]
 
 
 def overhang(x: Array, kernel: Sequence[int], op: Windowed, out: Sequence[int]) -> list[int]:
