@@ -74,7 +74,7 @@ class OnnxBuilder(Builder):
         return build
 
     def _folded(self, op: Operation) -> tuple[Value, ...]:
-        if op.regions or op.name == "const" or not all(map(_is_small, (*op.results, *op.present_operands))):
+        if op.regions or not op.results or op.name == "const" or not all(map(_is_small, (*op.results, *op.present_operands))):
             return op.results
         arrays = [None if v is None else self.array(v) for v in op.operands]
         if any(a is None and v is not None for a, v in zip(arrays, op.operands, strict=True)):
@@ -125,7 +125,8 @@ class OnnxBuilder(Builder):
         Raises:
             Unsupported: they are known only at run time.
         """
-        found = symbolic_value(value)
+        constant = self.array(value)
+        found = symbolic_value(value) if constant is None else constant
         if found is None:
             raise Unsupported(
                 f"the {what} is computed from data at run time",

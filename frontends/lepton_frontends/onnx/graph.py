@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, defs
 
 from lepton_frontends.onnx.attributes import bind_references, node_attributes
 from lepton_frontends.onnx.builder import OnnxBuilder
@@ -191,7 +191,8 @@ class GraphImporter:
         if key in self._calls or len(self._calls) >= _MAX_DEPTH:
             raise LeptonError(f"the function {key[1]} calls itself", self.file, "ONNX functions must not be recursive")
         self.spend(len(body.node))
-        opsets = {normalized(o.domain): o.version for o in body.opset_import} or dict(b.scope.opsets)
+        opsets = {"": defs.onnx_opset_version(), **b.scope.opsets}
+        opsets.update({normalized(o.domain): o.version for o in body.opset_import})
         inner = Scope(opsets, None, f"{b.location.node}/")
         inner.values.update({n: v for n, v in zip(body.input, inputs, strict=False) if v is not None})
         given: dict[str, AttributeProto] = {a.name: a for a in body.attribute_proto}

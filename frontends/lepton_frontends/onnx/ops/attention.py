@@ -33,14 +33,17 @@ def attention(
     *,
     is_causal: int = 0,
     kv_num_heads: int = 0,
+    left_window_size: int = -1,
     q_num_heads: int = 0,
     qk_matmul_output_mode: int = 0,
+    right_window_size: int = -1,
     scale: float | None = None,
     softcap: float = 0.0,
     softmax_precision: int = 0,
 ) -> Any:
     unusual = is_causal or softcap or past_key or past_value or nonpad_kv_seqlen or any(b.wants(i) for i in (1, 2, 3))
-    if unusual or q.tensor.dtype is not v.tensor.dtype or (mask is not None and mask.rank < 2):
+    windowed = left_window_size >= 0 or right_window_size >= 0
+    if unusual or windowed or q.tensor.dtype is not v.tensor.dtype or (mask is not None and mask.rank < 2):
         raise UseFunctionBody
     queries, keys, values = _heads(b, q, q_num_heads), _heads(b, k, kv_num_heads), _heads(b, v, kv_num_heads)
     width, length = queries.shape[-1], keys.shape[-2]
@@ -49,6 +52,10 @@ def attention(
     keys, values = (_shared(b, x, queries.shape[1]) for x in (keys, values))
     factor = 1 / sqrt(width) if scale is None else scale
     y = b.nn_attention(queries, keys, values, _additive(b, mask, queries), scale=factor)
+    if mask is not None and mask.tensor.dtype is DType.BOOL:
+        # A query that may look at nothing gives zeros, where softmax would give NaN.
+        sees = b.reduce_any(mask, axes=(mask.rank - 1,), keepdims=True)
+        y = b.where(sees, y, b.like(y, 0))
     if q.rank == 4:
         return y
     n, heads, s, each = y.shape

@@ -42,8 +42,6 @@ def power(b: OnnxBuilder, x: Value, y: Value) -> Value:
 
 @onnx_op("Mod", since=10)
 def mod(b: OnnxBuilder, x: Value, y: Value, *, fmod: int = 0) -> Value:
-    if x.tensor.dtype.is_float and not fmod:
-        raise Unsupported("floats need fmod=1", "the model is not valid ONNX")
     return b.mod(x, y, fmod=bool(fmod))
 
 

@@ -32,7 +32,8 @@ def quantize_linear(
         to = zero_point.tensor.dtype
     elif output_dtype:
         to = dtype_of(output_dtype)
-    return b.quant_quantize(x, scale, zero_point, axis=_axis(b, x, scale, axis), block_size=block_size, to=to)
+    offset = _shaped_like(b, zero_point, scale)
+    return b.quant_quantize(x, scale, offset, axis=_axis(b, x, scale, axis), block_size=block_size, to=to)
 
 
 @onnx_op("DequantizeLinear", since=10)
@@ -47,7 +48,14 @@ def dequantize_linear(
     output_dtype: int = 0,
 ) -> Value:
     to = dtype_of(output_dtype) if output_dtype else scale.tensor.dtype
-    return b.quant_dequantize(x, scale, zero_point, axis=_axis(b, x, scale, axis), block_size=block_size, to=to)
+    offset = _shaped_like(b, zero_point, scale)
+    return b.quant_dequantize(x, scale, offset, axis=_axis(b, x, scale, axis), block_size=block_size, to=to)
+
+
+def _shaped_like(b: OnnxBuilder, zero_point: Value | None, scale: Value) -> Value | None:
+    """Return a zero point for the whole tensor in the shape of its scale: ONNX lets one be [] and the other [1]."""
+    single = zero_point is not None and all(d == 1 for d in (*zero_point.shape, *scale.shape))
+    return b.reshaped(zero_point, scale.shape) if zero_point is not None and single else zero_point
 
 
 def _axis(b: OnnxBuilder, x: Value, scale: Value, axis: int) -> int:
@@ -72,7 +80,9 @@ def _centered(b: OnnxBuilder, x: Value, zero_point: Value | None, shape: tuple[D
     if zero_point is None:
         return wide
     offset = b.cast(zero_point, to=DType.I32)
-    return b.sub(wide, b.reshaped(offset, shape) if offset.rank == 1 and offset.shape != (1,) else b.reshaped(offset, ()) if offset.rank <= 1 else offset)
+    if offset.rank == 1:
+        offset = b.reshaped(offset, () if offset.shape == (1,) else shape)
+    return b.sub(wide, offset)
 
 
 @onnx_op("MatMulInteger", since=10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import onnx_op
+from lepton_frontends.onnx.rules import Unsupported, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType
 
@@ -65,3 +65,28 @@ def top_k(
 @onnx_op("TopK")
 def top_k_by_attribute(b: OnnxBuilder, x: Value, *, k: int, axis: int = -1) -> tuple[Value, Value]:
     return b.tensor_topk(x, k=k, axis=b.axis(axis, x.rank), largest=True, sorted=True)
+
+
+@onnx_op("CumProd", since=26)
+def cumprod(b: OnnxBuilder, x: Value, axis: Value, *, exclusive: int = 0, reverse: int = 0) -> Value:
+    """Multiply by what stands 1, 2, 4, ... places before, until everything before is in."""
+    along = b.axis(b.ints(axis, "axis")[0], x.rank)
+    size = x.shape[along]
+    if not isinstance(size, int):
+        raise Unsupported("the size of its axis is dynamic", 'set it, with dims={"name": size}')
+    y = _shifted(b, x, along, 1, reverse) if exclusive else x
+    places = 1
+    while places < size:
+        y = b.mul(y, _shifted(b, y, along, places, reverse))
+        places *= 2
+    return y
+
+
+def _shifted(b: OnnxBuilder, x: Value, axis: int, places: int, reverse: int) -> Value:
+    """Return x moved along the axis, with ones where nothing moves in."""
+    size = x.shape[axis]
+    start, end = (places, size) if reverse else (0, size - places)
+    kept = b.tensor_slice(x, starts=(start,), ends=(end,), axes=(axis,), steps=(1,))
+    pads: list[int] = [0] * (2 * x.rank)
+    pads[x.rank + axis if reverse else axis] = places
+    return b.tensor_pad(kept, b.like(x, 1), pads=tuple(pads))

@@ -23,8 +23,23 @@ def _scaled(size: Dim, scale: float) -> Dim:
     )
 
 
-def _resized(b: OnnxBuilder, x: Value, sizes: Sequence[Dim], **options: Any) -> Value:
-    return b.nn_resize(x, sizes=tuple(sizes), **options)
+def _resized(
+    b: OnnxBuilder, x: Value, sizes: Sequence[Dim], scales: Sequence[float] | None, **options: Any
+) -> Value:
+    """Resample all axes of x; those that change are made the spatial ones."""
+    roi = options.pop("roi", ())
+    if tuple(x.shape) == tuple(sizes) and not roi and all(s == 1 for s in scales or ()):
+        return x
+    first = 2 if x.rank > 2 and tuple(x.shape[:2]) == tuple(sizes[:2]) else 0
+    data, rank = (x, x.rank) if first else (b.reshaped(x, (1, 1, *x.shape)), x.rank)
+    y = b.nn_resize(
+        data,
+        sizes=tuple(sizes[first:]),
+        scales=tuple(scales[first:]) if scales is not None else (),
+        roi=(*roi[first:rank], *roi[rank + first :]),
+        **options,
+    )
+    return b.reshaped(y, sizes)
 
 
 @onnx_op("Upsample")
@@ -44,9 +59,7 @@ def resize_10(b: OnnxBuilder, x: Value, scales: Value, *, mode: str = "nearest")
 
 def _upsampled(b: OnnxBuilder, x: Value, scales: Sequence[float], mode: str) -> Value:
     sizes = [_scaled(d, s) for d, s in zip(x.shape, scales, strict=True)]
-    return _resized(
-        b, x, sizes, mode=_mode(mode), coordinate_mode="asymmetric", nearest_mode="floor", scales=tuple(scales)
-    )
+    return _resized(b, x, sizes, scales, mode=_mode(mode), coordinate_mode="asymmetric", nearest_mode="floor")
 
 
 def _mode(mode: str) -> str:
@@ -71,8 +84,6 @@ def resize(
     mode: str = "nearest",
     nearest_mode: str = "round_prefer_floor",
 ) -> Value:
-    if coordinate_transformation_mode == "tf_crop_and_resize":
-        raise Unsupported("the coordinate mode tf_crop_and_resize is not supported", "crop and resize in two steps")
     along = range(x.rank) if axes is None else b.axes(axes, x.rank)
     factors: list[float] | None = None
     target = list(x.shape)
@@ -89,19 +100,31 @@ def resize(
             factors[axis], target[axis] = scale, _scaled(x.shape[axis], scale)
     else:
         raise Unsupported("it has neither scales nor sizes", "the model is not valid ONNX")
+    options: dict[str, Any] = {}
+    if coordinate_transformation_mode == "tf_crop_and_resize" and roi is not None:
+        options["roi"] = _region(x.rank, along, b.floats(roi, "region of interest"))
     return _resized(
         b,
         x,
         target,
+        factors,
         mode=mode,
         coordinate_mode=coordinate_transformation_mode,
         nearest_mode=nearest_mode,
-        scales=None if factors is None else tuple(factors),
         cubic_coeff=cubic_coeff_a,
         exclude_outside=bool(exclude_outside),
         extrapolation_value=extrapolation_value,
         antialias=bool(antialias),
+        **options,
     )
+
+
+def _region(rank: int, axes: Sequence[int], given: Sequence[float]) -> tuple[float, ...]:
+    """Return starts and ends for all axes."""
+    starts, ends = [0.0] * rank, [1.0] * rank
+    for i, axis in enumerate(axes):
+        starts[axis], ends[axis] = given[i], given[i + len(axes)]
+    return (*starts, *ends)
 
 
 def _keeping_aspect(

@@ -203,7 +203,12 @@ def depth_to_space(b: OnnxBuilder, x: Value, *, blocksize: int, mode: str = "DCR
 
 @onnx_op("SpaceToDepth")
 def space_to_depth(b: OnnxBuilder, x: Value, *, blocksize: int, mode: str = "DCR") -> Value:
-    return b.nn_space_to_depth(x, blocksize=blocksize)
+    if mode == "DCR":
+        return b.nn_space_to_depth(x, blocksize=blocksize)
+    n, c, h, w = x.shape
+    apart = b.reshaped(x, (n, c, h // blocksize, blocksize, w // blocksize, blocksize))
+    blocks = b.tensor_transpose(apart, perm=(0, 1, 3, 5, 2, 4))
+    return b.reshaped(blocks, (n, c * blocksize**2, h // blocksize, w // blocksize))
 
 
 @onnx_op("Trilu", since=14)
