@@ -132,6 +132,10 @@ class _HostRun:
             return node.value
         if kind == "Call" and node.op.name == "tirx.buffer_data":
             return self.values[node.args[0]]
+        if kind == "Select":
+            return self.expr(node.true_value if self.expr(node.condition) else node.false_value)
+        if kind == "Not":
+            return not self.expr(node.a)
         if kind == "Cast":
             return int(self.expr(node.value))
         if kind in _BINARY:

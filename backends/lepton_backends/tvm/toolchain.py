@@ -7,7 +7,6 @@ reported in one message, before any model is compiled.
 
 from __future__ import annotations
 
-import glob
 import importlib.util
 import os
 import re
@@ -218,21 +217,26 @@ def _find_nvcc() -> str | None:
         return shutil.which(given)
     homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
     for home in homes:
-        if found := shutil.which("nvcc", path=os.path.join(home, "bin")):
+        if found := shutil.which("nvcc", path=f"{home}/bin"):
             return found
     if found := shutil.which("nvcc"):
         return found
-    wheels = [folder for entry in sys.path for folder in glob.glob(os.path.join(entry, "nvidia", "cu*"))]
-    installed = [folder for pattern in CUDA_FOLDERS for folder in sorted(glob.glob(pattern), reverse=True)]
-    candidates = (shutil.which("nvcc", path=os.path.join(folder, "bin")) for folder in installed + wheels)
+    wheels = [folder for entry in sys.path for folder in sorted(Path(entry).glob("nvidia/cu*"))]
+    installed = [folder for pattern in CUDA_FOLDERS for folder in _expand(pattern)]
+    candidates = (shutil.which("nvcc", path=str(folder / "bin")) for folder in installed + wheels)
     return next((found for found in candidates if found), None)
+
+
+def _expand(pattern: str) -> list[Path]:
+    """Return the folders that an absolute pattern matches, the newest version first."""
+    return sorted(Path("/").glob(pattern.lstrip("/")), reverse=True)
 
 
 def _find_bitcode() -> Path | None:
     given = os.environ.get("LEPTON_ROCM_BITCODE")
     rocm = os.environ.get("ROCM_PATH")
     patterns = [given] if given else [*([f"{rocm}/amdgcn/bitcode"] if rocm else []), *BITCODE_FOLDERS]
-    folders = (Path(folder) for pattern in patterns for folder in sorted(glob.glob(pattern), reverse=True))
+    folders = (folder for pattern in patterns for folder in _expand(pattern))
     return next((folder for folder in folders if (folder / "ocml.bc").exists()), None)
 
 
@@ -248,7 +252,7 @@ def _find_lld() -> tuple[tuple[str, ...] | None, list[str]]:
     rocm = os.environ.get("ROCM_PATH", "/opt/rocm")
     names = (f"{rocm}/llvm/bin/ld.lld", f"ld.lld-{major}", "ld.lld")
     candidates += [(found,) for name in names if (found := shutil.which(name))]
-    too_old = []
+    too_old: list[str] = []
     for command in candidates:
         version = _lld_major(command)
         if version >= major:

@@ -148,7 +148,7 @@ def _check_kernel(kernel: tirx.PrimFunc, target: Target) -> None:
 
 
 def _count(stmt: Any, kind: type) -> int:
-    found = []
+    found: list[Any] = []
     tvm_ffi.structural_walk(stmt, [(kind, found.append)])
     return len(found)
 

@@ -1,0 +1,1 @@
+"""Tensor expressions of the operators, for the GPU schedules."""
