@@ -88,7 +88,7 @@ class OnnxBuilder(Builder):
         """Replace shape arithmetic whose result does not depend on symbols."""
         if any(r.tensor.dtype.is_float for r in op.results):
             return op.results
-        values = [symbolic_value(r) for r in op.results]
+        values = [symbolic_value(r, self.importer.shape_values) for r in op.results]
         if any(v is None or _is_symbolic(v) for v in values):
             return op.results
         return self._replaced(op, [np.asarray(v) for v in values])
@@ -126,7 +126,7 @@ class OnnxBuilder(Builder):
             Unsupported: they are known only at run time.
         """
         constant = self.array(value)
-        found = symbolic_value(value) if constant is None else constant
+        found = symbolic_value(value, self.importer.shape_values) if constant is None else constant
         if found is None:
             raise Unsupported(
                 f"the {what} is computed from data at run time",

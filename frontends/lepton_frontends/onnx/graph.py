@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, defs
 
 from lepton_frontends.onnx.attributes import bind_references, node_attributes
@@ -39,6 +40,7 @@ class GraphImporter:
         functions: the model's local functions.
         budget: how many nodes may still come out of calls of functions and unrolled loops.
         findings: what could not be imported.
+        shape_values: the contents of shape tensors, as far as they are known.
     """
 
     file: str
@@ -46,6 +48,7 @@ class GraphImporter:
     functions: Mapping[FunctionKey, FunctionProto] = field(default_factory=dict)
     budget: int = 200_000
     findings: DiagnosticSink = field(default_factory=DiagnosticSink)
+    shape_values: dict[Value, np.ndarray | None] = field(default_factory=dict)
     _calls: list[FunctionKey] = field(default_factory=list)
 
     def constants(self, graph: GraphProto, scope: Scope, b: OnnxBuilder) -> None:
