@@ -169,6 +169,7 @@ class ConvTranspose(Windowed):
         require_count("pads of nn.conv_transpose", self.pads, 2 * rank)
         for what, values in (("strides", self.strides), ("dilations", self.dilations)):
             require_count(f"{what} of nn.conv_transpose", values, rank)
+            require_positive(f"{what} of nn.conv_transpose", values)
         if dims_differ(w.shape[0], x.shape[self.channel_axis]):
             raise InferenceError(f"nn.conv_transpose: the weight {w} does not take the channels of {x}")
         sizes = [

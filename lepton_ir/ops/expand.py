@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lepton_ir.ir.builder import Builder
-from lepton_ir.ir.core import Block, Value
+from lepton_ir.ir.core import Block, OpResult, Value
 from lepton_ir.ir.opdef import Operation
 from lepton_ir.ir.types import DType, TensorType
 from lepton_ir.ops.support import Array
@@ -25,7 +25,10 @@ def evaluate_by_decomposition(op: Operation, operands: Sequence[Array | None]) -
         argument = block.add_argument(TensorType(tuple(array.shape), DType.of(array)))
         known[argument] = array
         stand_ins.append(argument)
-    static = type(op)(stand_ins, op.attributes, [])
+    static = type(op)(stand_ins, op.attributes)
+    inferred = static.infer()
+    types = list(inferred) if isinstance(inferred, Sequence) else [inferred]
+    static.results = tuple(OpResult(t, static, i) for i, t in enumerate(types))
     results: Sequence[Value] = static.decompose(Builder(block))  # type: ignore[attr-defined]
     for inner in block.ops:
         values = inner.evaluate(*(None if v is None else known[v] for v in inner.operands))

@@ -79,6 +79,8 @@ class Windowed(Operation):
         for what, values, per_axis in (("strides", self.strides, 1), ("pads", self.pads, 2)):
             require_count(f"{what} of {self.name}", values, rank * per_axis)
         require_count(f"dilations of {self.name}", self.dilations, rank)
+        require_positive(f"strides of {self.name}", self.strides)
+        require_positive(f"dilations of {self.name}", self.dilations)
         return tuple(
             window_count(self.activation.shape[axis], kernel[i], self.strides[i], self.dilations[i],
                          self.pads[i], self.pads[i + rank], ceil=ceil)
@@ -91,8 +93,6 @@ class Windowed(Operation):
         return (batch, *spatial, channels) if self.channels_last else (batch, channels, *spatial)
 
     def verify(self) -> None:
-        require_positive(f"strides of {self.name}", self.strides)
-        require_positive(f"dilations of {self.name}", self.dilations)
         if any(p < 0 for p in self.pads):
             raise InferenceError(f"pads of {self.name} must not be negative, got {list(self.pads)}")
         if self.attributes.get("layout", "NCHW") not in ("NCHW", "NHWC"):
