@@ -332,6 +332,22 @@ def vector_loop(extent: Index, lanes: int, body: Callable[[Expr], Stmt], name: s
     return seq(*parts)
 
 
+def parallel_vector_loop(extent: Index, lanes: int, body: Callable[[Expr], Stmt], unroll: int = 1) -> Stmt:
+    """Return a loop over ``range(extent)`` in vectors that the threads share, with the remainder done exactly."""
+    block = lanes * unroll
+    main = parallel(
+        floordiv(extent, block),
+        lambda o: serial_unrolled(unroll, lambda u: vectorized(lanes, lambda v: body(o * block + u * lanes + v))),
+    )
+    start = floordiv(extent, block) * block
+    return seq(main, vector_loop(floormod(extent, block), lanes, lambda i: body(i + start)))
+
+
+def serial_unrolled(count: int, body: Callable[[int], Stmt]) -> Stmt:
+    """Return ``body`` of 0, 1, ... one after the other."""
+    return seq(*(body(i) for i in range(count)))
+
+
 def nest(extents: Sequence[Index], body: Callable[..., Stmt], names: str = "ijklmnop") -> Stmt:
     """Return nested sequential loops; ``body`` takes one index per extent."""
 

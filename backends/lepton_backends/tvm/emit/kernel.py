@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tvm import tirx
 
@@ -73,7 +74,7 @@ class KernelView:
                 self.targets.setdefault(value, buffer)
         self.outputs: tuple[Value, ...] = tuple(self.targets)
         complex_ops = [op for op in self.block.ops if op.results and not rules.is_injective(op)]
-        self.anchor: Operation | None = complex_ops[-1] if complex_ops else None
+        self.anchor: Any = complex_ops[-1] if complex_ops else None
 
     def _declare(self, value: Value, name: str, scope: str = "") -> Buffer:
         shape = [tir.index(e) for e in self.shape(value)]
@@ -263,7 +264,7 @@ class KernelView:
 
     def _propagate(self, found: dict[Value, tuple[Expr, list[Expr]]]) -> None:
         """Add the elements of all values that depend on ``found``, in order."""
-        needed = self._needed()
+        needed = self._ancestors(self.outputs)
         for op in self.block.ops:
             sources = [v for v in op.present_operands if v in found]
             if not sources or not op.results or op.results[0] in found or op.results[0] not in needed:
@@ -276,18 +277,43 @@ class KernelView:
             self._override = {v: e for v, (e, _) in found.items()}
             found[op.results[0]] = (tir.bind(self._compute(op.results[0], at)), at)
 
-    def _needed(self) -> set[Value]:
-        """Return the values that the outputs are computed from."""
-        needed: set[Value] = set()
-        work = list(self.outputs)
+    def _ancestors(self, values: Sequence[Value]) -> set[Value]:
+        """Return the values and all that they are computed from."""
+        found: set[Value] = set()
+        work = list(values)
         while work:
             value = work.pop()
-            if value in needed:
+            if value in found:
                 continue
-            needed.add(value)
+            found.add(value)
             if value.op is not None:
                 work.extend(value.op.present_operands)
-        return needed
+        return found
+
+    def depends_on(self, value: Value, ops: Sequence[Operation]) -> bool:
+        """Return whether a value is computed from results of ``ops``."""
+        wanted = {r for op in ops for r in op.results}
+        return bool(wanted & self._ancestors([value]))
+
+    def epilogue_fits(self) -> bool:
+        """Return whether :meth:`store` can compute all outputs from single elements of the anchor's results."""
+        assert self.anchor is not None
+        needed = self._ancestors(self.outputs)
+        places: dict[Value, object] = dict.fromkeys(self.anchor.results, self.anchor)
+        for op in self.block.ops:
+            sources = [v for v in op.present_operands if v in places]
+            if not sources or not op.results or op.results[0] not in needed or op is self.anchor:
+                continue
+            result = op.results[0]
+            if op.name in rules.FORWARD_MAPS:
+                places[result] = op
+                continue
+            shape = tuple(d for d in result.shape)
+            same = all(places[v] is places[sources[0]] and _same_place(v.shape, shape) for v in sources)
+            if op.name not in rules.SCALARS or not same or len(sources[0].shape) > len(shape):
+                return False
+            places[result] = places[sources[0]]
+        return all(v in places for v in self.outputs)
 
     def store_direct(self, value: Value, indices: Sequence[Index]) -> Stmt:
         """Return the statement that computes one element of an output and stores it."""
@@ -314,6 +340,12 @@ class KernelView:
         params = [*self._params, *(self._vars[name] for name in self.symbol_names)]
         function = tirx.PrimFunc(params, tir.seq(*self._prologue, body))
         return function.with_attr("global_symbol", symbol).with_attr("tirx.noalias", True)
+
+
+def _same_place(shape: Sequence[Dim], result: Sequence[Dim]) -> bool:
+    """Return whether an operand of this shape has its elements at the result's places (more leading 1s are free)."""
+    extra = len(result) - len(shape)
+    return extra >= 0 and tuple(result[extra:]) == tuple(shape) and all(d == 1 for d in result[:extra])
 
 
 def no_rule(op: Operation) -> LeptonError:

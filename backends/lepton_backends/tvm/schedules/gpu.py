@@ -249,7 +249,8 @@ def _variables(expr: Any) -> set[Any]:
 
 def _last_of_epilogue(anchor: Operation, ops: Sequence[Operation]) -> Value:
     """Return the value that the segment of ``anchor`` stores: the last one that only the segment needs to compute."""
-    inside, found = [anchor], set(anchor.results)
+    inside = [anchor]
+    found: set[Value] = set(anchor.results)
     for op in ops:
         if op is not anchor and _keeps_places(op, found, anchor):
             inside.append(op)

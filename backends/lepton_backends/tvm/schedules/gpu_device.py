@@ -63,16 +63,6 @@ class DeviceCode:
         packed.write_to_file(str(path))
         return str(path)
 
-    def export(self, mod: Any, path: str | Path, **options: Any) -> None:
-        """Write ``mod`` (host code with device modules imported) as one shared library.
-
-        Args:
-            mod: a runtime module, or the executable that ``relax.build`` returns.
-            path: the file to write.
-            options: passed on to ``export_library``.
-        """
-        mod.export_library(str(path), fpack_imports=self.pack_imports, **options)
-
     def _embed(self, blob: bytes, module: Any) -> bytes:
         if self.kind == "rocm":
             assembly = module.inspect_source("asm")
@@ -111,24 +101,6 @@ def device_code(kind: str, arch: str) -> Iterator[DeviceCode]:
             del os.environ[FORCE_FALLBACK]
         else:
             os.environ[FORCE_FALLBACK] = before
-
-
-def build_gpu_library(mod: tvm.IRModule, target: tvm.target.Target, path: str | Path) -> DeviceCode:
-    """Compile scheduled functions to one shared library with host code and device machine code.
-
-    Args:
-        mod: functions that :func:`schedule_gpu` returned.
-        target: the TVM target that they were scheduled for.
-        path: the library to write.
-
-    Returns:
-        What was generated for the device.
-    """
-    kind = str(target.kind.name)
-    arch = str(target.attrs.get("arch") or target.attrs.get("mcpu") or "")
-    with device_code(kind, arch) as device:
-        device.export(tvm.tirx.build(mod, target=target), path)
-    return device
 
 
 def replace_cuda_source(blob: bytes, source: bytes, machine_code: bytes) -> bytes:
@@ -184,7 +156,7 @@ def _host_target(mod: Any) -> str:
         module = stack.pop()
         if module.kind == "llvm":
             return str(module.get_function("_get_target_string")())
-        stack += module.imports
+        stack.extend(module.imports)
     return str(tvm.target.Target("llvm"))
 
 

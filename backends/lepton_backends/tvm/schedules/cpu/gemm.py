@@ -148,7 +148,8 @@ class PackedProduct:
             def step(t: RegisterTile, k: Expr) -> Stmt:
                 base = (at * self.k + k) * self.panel
                 return t.multiply_add(
-                    lambda r: read(start + row + r, k), lambda o, lanes: read_flat(packed, base + o, lanes, self.dtype)
+                    lambda r, o, lanes: read(start + row + r, k),
+                    lambda o, lanes: read_flat(packed, base + o, lanes, self.dtype),
                 )
 
             def finish(r: int, offset: int, lanes: int, value: Expr) -> Stmt:

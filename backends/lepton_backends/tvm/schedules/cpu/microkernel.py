@@ -56,22 +56,18 @@ class RegisterTile:
         ends = [finish(row, offset, lanes, self.value(row, offset, lanes)) for row, offset, lanes in self._all()]
         return tir.seq(*allocations, *starts, reduce(self), *ends)
 
-    def multiply_add(
-        self, a: Callable[[int], Expr | None], w: Callable[[int, int], Expr]
-    ) -> Stmt:
-        """Return one step of the reduction: every row's scalar times the vectors of the weight.
+    def multiply_add(self, a: Callable[[int, int, int], Expr], w: Callable[[int, int], Expr]) -> Stmt:
+        """Return one step of the reduction: every row's element times the vectors of the weight.
 
         Args:
-            a: the scalar of a row; None where it contributes nothing.
+            a: the element of a row for the vector at (offset, lanes): a scalar, or one element per lane.
             w: the weight's vector at (offset, lanes).
         """
-        scalars = {row: a(row) for row in range(self.rows)}
         weights = {offset: w(offset, lanes) for offset, lanes in self.vectors}
         return tir.seq(
             *(
-                self._set(row, o, n, self.value(row, o, n) + tir.broadcast(scalars[row], n) * weights[o])
+                self._set(row, o, n, self.value(row, o, n) + tir.broadcast(a(row, o, n), n) * weights[o])
                 for row, o, n in self._all()
-                if scalars[row] is not None
             )
         )
 

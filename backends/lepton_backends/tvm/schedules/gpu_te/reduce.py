@@ -84,7 +84,7 @@ def arg_reduce(x: Tensor, axis: int, *, largest: bool, last: bool, keepdims: boo
 
     def combine(left: Sequence[Expr], right: Sequence[Expr]) -> tuple[Expr, Expr]:
         chosen = better(left, right)
-        return tuple(tirx.Select(chosen, a, b) for a, b in zip(left, right, strict=True))  # type: ignore[return-value]
+        return tuple(tirx.Select(chosen, a, b) for a, b in zip(left, right, strict=True))
 
     def neutral(index_type: str, value_type: str) -> tuple[Expr, Expr]:
         worst = te.min_value(value_type) if largest else te.max_value(value_type)
@@ -192,7 +192,7 @@ def _insert(kept: Sequence[Index], over: dict[int, Any], rank: int, keepdims: bo
     indices = []
     for axis in range(rank):
         here = next(own) if keepdims or axis not in over else None
-        indices.append(over[axis] if axis in over else here)
+        indices.append(over.get(axis, here))
     return indices
 
 
