@@ -56,10 +56,11 @@ class Quantization(Operation):
 
     def spread_value(self, b: Builder, parameter: Value) -> Value:
         """Return a scale or zero point as a value that broadcasts against x."""
-        axis, shape = normalize_axis(self.axis, max(1, self.x.rank)), parameter.shape
+        shape = parameter.shape
         if parameter.rank == 0 or prod_is_one(shape):
             y: Value = b.tensor_reshape(parameter, shape=())
             return y
+        axis = normalize_axis(self.axis, self.x.rank)
         if not self.block_size:
             line: list[Dim] = [1] * self.x.rank
             line[axis] = shape[0]

@@ -192,7 +192,14 @@ def test_attention(with_mask: bool) -> None:
     assert_close(evaluate("nn.attention", q, k, v, mask, scale=0.3), expected, 1e-4, 1e-5)
 
 
-MATMULS = [((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((4,), (4, 5)), ((3, 4), (4,)), ((2, 1, 3, 4), (5, 4, 2)), ((4,), (4,))]
+MATMULS = [
+    ((3, 4), (4, 5)),
+    ((2, 3, 4), (4, 5)),
+    ((4,), (4, 5)),
+    ((3, 4), (4,)),
+    ((2, 1, 3, 4), (5, 4, 2)),
+    ((4,), (4,)),
+]
 
 
 @pytest.mark.parametrize("shapes", MATMULS)
