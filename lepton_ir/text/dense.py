@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ def format_dense(array: np.ndarray) -> str:
     dtype = DType.of(array)
     if array.size > 1 and not any(array.strides):
         array = array.reshape(-1)[:1].reshape(())
-    return f"dense<{_nested(array, _formatter(dtype))}>"
+    with np.errstate(all="ignore"):  # Candidate spellings of a large number may overflow.
+        return f"dense<{_nested(array, _formatter(dtype))}>"
 
 
 def _nested(array: np.ndarray, element: Callable[[Any], str]) -> str:
@@ -44,11 +46,13 @@ def _formatter(dtype: DType) -> Callable[[Any], str]:
 
 def _float(value: Any, dtype: DType) -> str:
     """Return the shortest text that reads back as the same bits; an unusual NaN is written as its bits."""
-    scalar = dtype.numpy.type(value)
-    for text in (str(scalar) if dtype in (DType.F16, DType.F32) else "", repr(float(scalar))):
-        if text and dtype.numpy.type(float(text)).tobytes() == scalar.tobytes():
+    kind = dtype.numpy.type
+    bits, number = kind(value).tobytes(), float(value)
+    candidates = (repr(float(f"{number:.{digits}g}")) for digits in range(1, 10 if dtype is not DType.F64 else 1))
+    for text in chain(candidates, (repr(number),)):
+        if kind(float(text)).tobytes() == bits:
             return text
-    return f"0x{int.from_bytes(scalar.tobytes(), 'little'):0{2 * dtype.numpy.itemsize}x}"
+    return f"0x{int.from_bytes(bits, 'little'):0{2 * dtype.numpy.itemsize}x}"
 
 
 def parse_dense(text: str, type: TensorType) -> np.ndarray:
@@ -58,7 +62,8 @@ def parse_dense(text: str, type: TensorType) -> np.ndarray:
         ValueError: the text is no literal of that type, or its shape is another one.
     """
     shape = type.static_shape
-    elements, found = _read(text, type.dtype)
+    with np.errstate(all="ignore"):
+        elements, found = _read(text, type.dtype)
     array = np.empty(len(elements), type.dtype.numpy)
     for i, element in enumerate(elements):
         array[i] = element

@@ -31,14 +31,14 @@ def print_module(
 
     Args:
         module: what to print; it need not be valid.
-        weights_path: where to write the constants that are too large for the text, as safetensors. Without it
-            they are only named, and :func:`parse_module` needs their data from elsewhere.
+        weights_path: where to write the constants that are too large for the text, as safetensors (no file if
+            there are none). Without it they are only named, and :func:`parse_module` needs their data from elsewhere.
         elide_above: the largest number of elements that is written inline.
         locations: whether to write where each operation came from.
     """
     printer = Printer(elide_above, locations)
     text = printer.module(module)
-    if weights_path is not None:
+    if weights_path is not None and printer.constants.named:
         save_weights(weights_path, printer.constants.named)
     return text
 
@@ -46,10 +46,7 @@ def print_module(
 def save_module(module: Module, path: str | os.PathLike[str], *, locations: bool = True) -> None:
     """Write ``path`` and, beside it, ``<stem>.safetensors`` with the large constants where there are any."""
     path = Path(path)
-    printer = Printer(ELIDE_ABOVE, locations)
-    text = printer.module(module)
-    if printer.constants.named:
-        save_weights(path.with_suffix(".safetensors"), printer.constants.named)
+    text = print_module(module, weights_path=path.with_suffix(".safetensors"), locations=locations)
     path.write_text(text, encoding="utf-8")
 
 
