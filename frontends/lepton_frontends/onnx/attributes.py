@@ -7,7 +7,7 @@ from typing import Any
 
 from onnx import AttributeProto, NodeProto, TensorProto
 
-from lepton_frontends.onnx.rules import Unsupported
+from lepton_frontends.onnx.rules import UnsupportedError
 
 _A = AttributeProto
 
@@ -16,7 +16,7 @@ def attribute_value(attribute: AttributeProto) -> Any:
     """Return the value: numbers, text, tuples of them, TensorProto or GraphProto.
 
     Raises:
-        Unsupported: the attribute is of a kind that has no meaning here.
+        UnsupportedError: the attribute is of a kind that has no meaning here.
     """
     kind = attribute.type
     if kind == _A.FLOAT:
@@ -35,7 +35,7 @@ def attribute_value(attribute: AttributeProto) -> Any:
         return attribute.t
     if kind == _A.GRAPH:
         return attribute.g
-    raise Unsupported(f"its attribute {attribute.name} is of the kind {_A.AttributeType.Name(kind)}")
+    raise UnsupportedError(f"its attribute {attribute.name} is of the kind {_A.AttributeType.Name(kind)}")
 
 
 def node_attributes(node: NodeProto) -> dict[str, Any]:

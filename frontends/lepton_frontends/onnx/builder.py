@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lepton_frontends.onnx.rules import Unsupported
+from lepton_frontends.onnx.rules import UnsupportedError
 from lepton_ir.analysis.shape_value import symbolic_value
 from lepton_ir.ir.builder import Builder
 from lepton_ir.ir.core import Block, Value
@@ -19,7 +19,8 @@ from lepton_ir.ir.types import DType, TensorType
 if TYPE_CHECKING:
     from onnx import NodeProto
 
-    from lepton_frontends.onnx.graph import GraphImporter, Scope
+    from lepton_frontends.onnx.graph import GraphImporter
+    from lepton_frontends.onnx.scope import Scope
 
 _SMALL = 1024
 """Results of constants with at most this many elements are computed at once: shape arithmetic, not weights."""
@@ -74,7 +75,12 @@ class OnnxBuilder(Builder):
         return build
 
     def _folded(self, op: Operation) -> tuple[Value, ...]:
-        if op.regions or not op.results or op.name == "const" or not all(map(_is_small, (*op.results, *op.present_operands))):
+        if (
+            op.regions
+            or not op.results
+            or op.name == "const"
+            or not all(map(_is_small, (*op.results, *op.present_operands)))
+        ):
             return op.results
         arrays = [None if v is None else self.array(v) for v in op.operands]
         if any(a is None and v is not None for a, v in zip(arrays, op.operands, strict=True)):
@@ -105,7 +111,7 @@ class OnnxBuilder(Builder):
         """Return the data of a constant, None for any other value."""
         if value is None or value.op is None or value.op.name != "const":
             return None
-        return value.op.attributes["value"].array  # type: ignore[no-any-return]
+        return value.op.attributes["value"].array
 
     def like(self, x: Value, number: float) -> Value:
         """Return a scalar constant of the element type of ``x``."""
@@ -123,12 +129,12 @@ class OnnxBuilder(Builder):
         """Return the dimensions that a tensor of integers holds, flat.
 
         Raises:
-            Unsupported: they are known only at run time.
+            UnsupportedError: they are known only at run time.
         """
         constant = self.array(value)
         found = symbolic_value(value, self.importer.shape_values) if constant is None else constant
         if found is None:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"the {what} is computed from data at run time",
                 "shapes may depend on the inputs' shapes, not on their contents; "
                 'fix the input that it comes from, with constants={"name": array}',
@@ -139,12 +145,12 @@ class OnnxBuilder(Builder):
         """Return the numbers that a tensor of integers holds, flat.
 
         Raises:
-            Unsupported: they are known only at run time, or depend on dynamic dimensions.
+            UnsupportedError: they are known only at run time, or depend on dynamic dimensions.
         """
         found = self.dims(value, what)
         symbolic = [d for d in found if not isinstance(d, int)]
         if symbolic:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"the {what} depends on the dynamic dimension {symbolic[0]}",
                 'give the dimension a size, with dims={"name": size}',
             )
@@ -154,11 +160,11 @@ class OnnxBuilder(Builder):
         """Return the numbers that a constant tensor holds, flat.
 
         Raises:
-            Unsupported: they are known only at run time.
+            UnsupportedError: they are known only at run time.
         """
         array = self.array(value)
         if array is None:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"the {what} is computed at run time",
                 'give the sizes that it comes from, with dims={"name": size} or constants={"name": array}',
             )
@@ -168,7 +174,7 @@ class OnnxBuilder(Builder):
         """Return axes counted from 0.
 
         Raises:
-            Unsupported: one lies outside of the rank.
+            UnsupportedError: one lies outside of the rank.
         """
         return tuple(self.axis(a, rank) for a in given)
 
@@ -176,10 +182,12 @@ class OnnxBuilder(Builder):
         """Return one axis counted from 0.
 
         Raises:
-            Unsupported: it lies outside of the rank.
+            UnsupportedError: it lies outside of the rank.
         """
         if not -rank <= axis < rank:
-            raise Unsupported(f"axis {axis} does not exist in a tensor of rank {rank}", "the model is not valid ONNX")
+            raise UnsupportedError(
+                f"axis {axis} does not exist in a tensor of rank {rank}", "the model is not valid ONNX"
+            )
         return axis % rank if rank else 0
 
 

@@ -55,4 +55,4 @@ def _type_of(value: Value | None) -> bytes:
     if value is None:
         return b""
     dims = [d if isinstance(d, int) else str(d) for d in value.shape]
-    return helper.make_tensor_type_proto(_NUMBERS[value.tensor.dtype], dims).SerializeToString()  # type: ignore[no-any-return]
+    return helper.make_tensor_type_proto(_NUMBERS[value.tensor.dtype], dims).SerializeToString()

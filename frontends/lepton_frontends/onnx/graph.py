@@ -13,7 +13,7 @@ from lepton_frontends.onnx.attributes import bind_references, node_attributes
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.functions import schema_function
 from lepton_frontends.onnx.order import ordered
-from lepton_frontends.onnx.rules import Rule, Unsupported, UseFunctionBody, find_rule, versions
+from lepton_frontends.onnx.rules import Rule, UnsupportedError, UseFunctionBodyError, find_rule, refusal, versions
 from lepton_frontends.onnx.scope import FAILED, Failed, Scope
 from lepton_frontends.onnx.tensors import TensorReader
 from lepton_ir.diagnostics import Diagnostic, DiagnosticSink, LeptonError
@@ -133,7 +133,7 @@ class GraphImporter:
                 return ()
             results = self._lower(node, [v for v in inputs if not isinstance(v, Failed)], b)
             return results if isinstance(results, (tuple, list)) else (results,)
-        except Unsupported as error:
+        except UnsupportedError as error:
             self._report_node(node, scope, location, error.reason, error.help)
         except (InferenceError, LeptonError) as error:
             self._report_invalid(node, location, error)
@@ -153,7 +153,7 @@ class GraphImporter:
             try:
                 given, attributes = rule.bind(inputs, node_attributes(node))
                 return rule.lower(b, *given, **attributes)
-            except UseFunctionBody:
+            except UseFunctionBodyError:
                 pass
         body = schema_function(node, key[0], b.opset, inputs)
         if body is None:
@@ -169,20 +169,23 @@ class GraphImporter:
         if schema_function(node, domain, opset, None) is None:
             raise self._unsupported(node, scope, None)
 
-    def _unsupported(self, node: NodeProto, scope: Scope, rule: Rule | None) -> Unsupported:
+    def _unsupported(self, node: NodeProto, scope: Scope, rule: Rule | None) -> UnsupportedError:
         domain = normalized(node.domain)
         newer = versions(domain, node.op_type)
         if domain not in scope.opsets:
-            return Unsupported(
+            return UnsupportedError(
                 f"the model does not import an opset of the domain {domain or 'ai.onnx'}",
                 "the model is not valid ONNX; export it again",
             )
         if newer and rule is None:
-            return Unsupported(
+            return UnsupportedError(
                 f"it is supported from opset {newer[0].since} on",
                 "convert the model to a newer opset, with onnx.version_converter",
             )
-        return Unsupported(
+        known = refusal(domain, node.op_type)
+        if known is not None:
+            return UnsupportedError(known.reason, known.help)
+        return UnsupportedError(
             "Lepton has no lowering for it" if domain == "" else f"operators of the domain {domain} are not ONNX's own",
             "replace it in the model, or give it a lowering with @onnx_op in a plugin",
         )

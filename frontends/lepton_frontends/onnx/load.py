@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import IR_VERSION, GraphProto, ModelProto, defs
 
 import lepton_ir.ops  # noqa: F401 - the builder finds operators among those that are registered
@@ -130,7 +130,9 @@ def _parse(path: Path) -> ModelProto:
 
 
 def _no_model(where: str, why: str) -> LeptonError:
-    return LeptonError("the file is not an ONNX model", where, why, "ONNX models are binary protobuf files; see onnx.ai")
+    return LeptonError(
+        "the file is not an ONNX model", where, why, "ONNX models are binary protobuf files; see onnx.ai"
+    )
 
 
 def _opsets(model: ModelProto, file: str) -> dict[str, int]:

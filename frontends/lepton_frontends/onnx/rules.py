@@ -25,7 +25,7 @@ ONNX = ""
 MICROSOFT = "com.microsoft"
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """A node cannot be lowered: the reason, and what the user can do."""
 
     def __init__(self, reason: str, help: str = "") -> None:
@@ -34,7 +34,7 @@ class Unsupported(Exception):
         self.help = help
 
 
-class UseFunctionBody(Exception):
+class UseFunctionBodyError(Exception):
     """Raised by a rule that leaves this node to the body that ONNX defines for the operator."""
 
 
@@ -64,26 +64,35 @@ class Rule:
         """Return the arguments to call the rule with.
 
         Raises:
-            Unsupported: the node does not fit the rule.
+            UnsupportedError: the node does not fit the rule.
         """
         given = list(inputs)
         while given and given[-1] is None and len(given) > self.least:
             given.pop()
         if self.most is not None and len(given) > self.most:
-            raise Unsupported(f"it has {len(given)} inputs, at most {self.most} are known in this opset")
+            raise UnsupportedError(f"it has {len(given)} inputs, at most {self.most} are known in this opset")
         if len(given) < self.least or any(v is None for v in given[: self.least]):
-            raise Unsupported(f"it needs {self.least} inputs", "the model is not valid ONNX; check it with onnx.checker")
+            raise UnsupportedError(f"it needs {self.least} inputs", "the model is not valid ONNX")
         unknown = attributes.keys() - self.attributes.keys()
         if unknown:
-            raise Unsupported(f"its attribute {', '.join(sorted(unknown))} is not known in this opset")
+            raise UnsupportedError(f"its attribute {', '.join(sorted(unknown))} is not known in this opset")
         values = {**self.attributes, **attributes}
         missing = [name for name, value in values.items() if value is inspect.Parameter.empty]
         if missing:
-            raise Unsupported(f"it lacks its attribute {', '.join(missing)}")
+            raise UnsupportedError(f"it lacks its attribute {', '.join(missing)}")
         return given, values
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why an operator has no rule, and what to do instead."""
+
+    reason: str
+    help: str
+
+
 _RULES: dict[tuple[str, str], list[Rule]] = {}
+_REFUSALS: dict[str, Refusal] = {}
 
 
 def onnx_op(*ops: str, since: int = 7, domain: str = ONNX) -> Callable[[RuleFunction], RuleFunction]:
@@ -114,6 +123,11 @@ def onnx_op(*ops: str, since: int = 7, domain: str = ONNX) -> Callable[[RuleFunc
     return register
 
 
+def refuse(*ops: str, reason: str, help: str) -> None:
+    """Say why operators of ONNX are not supported, where there is more to say than that they are not."""
+    _REFUSALS.update(dict.fromkeys(ops, Refusal(reason, help)))
+
+
 @cache
 def _discover() -> None:
     package = importlib.import_module("lepton_frontends.onnx.ops")
@@ -131,6 +145,18 @@ def find_rule(domain: str, op: str, opset: int) -> Rule | None:
     """Return the newest rule that holds at the opset."""
     fitting = [r for r in versions(domain, op) if r.since <= opset]
     return fitting[-1] if fitting else None
+
+
+def refusal(domain: str, op: str) -> Refusal | None:
+    """Return why an operator is not supported, where there is more to say than that it is not."""
+    _discover()
+    return _REFUSALS.get(op) if domain == ONNX else None
+
+
+def all_refusals() -> Mapping[str, Refusal]:
+    """Return the reasons for all operators that are refused on purpose."""
+    _discover()
+    return dict(sorted(_REFUSALS.items()))
 
 
 def all_rules() -> dict[tuple[str, str], Sequence[Rule]]:

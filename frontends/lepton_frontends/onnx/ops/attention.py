@@ -6,7 +6,7 @@ from math import sqrt
 from typing import Any
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UseFunctionBody, onnx_op
+from lepton_frontends.onnx.rules import UseFunctionBodyError, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim
 from lepton_ir.ir.types import DType
@@ -44,11 +44,11 @@ def attention(
     unusual = is_causal or softcap or past_key or past_value or nonpad_kv_seqlen or any(b.wants(i) for i in (1, 2, 3))
     windowed = left_window_size >= 0 or right_window_size >= 0
     if unusual or windowed or q.tensor.dtype is not v.tensor.dtype or (mask is not None and mask.rank < 2):
-        raise UseFunctionBody
+        raise UseFunctionBodyError
     queries, keys, values = _heads(b, q, q_num_heads), _heads(b, k, kv_num_heads), _heads(b, v, kv_num_heads)
     width, length = queries.shape[-1], keys.shape[-2]
     if not isinstance(width, int) or (mask is not None and mask.shape[-1] != length):
-        raise UseFunctionBody
+        raise UseFunctionBodyError
     keys, values = (_shared(b, x, queries.shape[1]) for x in (keys, values))
     factor = 1 / sqrt(width) if scale is None else scale
     y = b.nn_attention(queries, keys, values, _additive(b, mask, queries), scale=factor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import Unsupported, onnx_op
+from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_ir.ir.core import Value
 
 _BINARY = {
@@ -30,7 +30,7 @@ onnx_op(*_SINCE_18, since=18)(binary)
 @onnx_op(*_VARIADIC)
 def variadic(b: OnnxBuilder, *xs: Value) -> Value:
     if not xs:
-        raise Unsupported("it has no inputs", "the model is not valid ONNX")
+        raise UnsupportedError("it has no inputs", "the model is not valid ONNX")
     total = reduce(getattr(b, _ALL[b.op_type]), xs)
     return b.div(total, b.like(total, len(xs))) if b.op_type == "Mean" and len(xs) > 1 else total
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import MICROSOFT, Unsupported, onnx_op
+from lepton_frontends.onnx.rules import MICROSOFT, UnsupportedError, onnx_op
 from lepton_ir.ir.core import Value
 
 
@@ -42,7 +42,7 @@ def fused_matmul(
     transBatchB: int = 0,  # noqa: N803
 ) -> Value:
     if transBatchA or transBatchB:
-        raise Unsupported("transBatchA and transBatchB are not supported", "transpose in a node of its own")
+        raise UnsupportedError("transBatchA and transBatchB are not supported", "transpose in a node of its own")
     product = b.linalg_matmul(x, y, transpose_a=bool(transA), transpose_b=bool(transB))
     return product if alpha == 1.0 else b.mul(product, b.like(product, alpha))
 
@@ -82,7 +82,7 @@ def fused_conv(
     if activation == "Clip":
         return b.clip(y, *(b.like(y, p) for p in activation_params))
     if activation not in _ACTIVATIONS:
-        raise Unsupported(f"the activation {activation} is not known")
+        raise UnsupportedError(f"the activation {activation} is not known")
     names = ("alpha", "beta")[: len(activation_params)]
     return getattr(b, _ACTIVATIONS[activation])(y, **dict(zip(names, activation_params, strict=True)))
 

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import GraphProto
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import Unsupported, onnx_op
+from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_ir.ir.core import Block, Region, Value
 from lepton_ir.ir.types import DType
 
@@ -40,9 +40,9 @@ def if_(b: OnnxBuilder, condition: Value, *, then_branch: GraphProto, else_branc
         regions.append(Region(inner.block))
     for first, second in zip(*(r.block.terminator.present_operands for r in regions), strict=True):
         if first.type != second.type:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"its branches give {first.type} and {second.type}, and which one is taken is known only at run time",
-                "fix what the condition depends on: an input, with constants={\"name\": value}, or a dynamic "
+                'fix what the condition depends on: an input, with constants={"name": value}, or a dynamic '
                 'dimension, with dims={"name": size}',
             )
     return b.control_if(holds, regions=regions)
@@ -60,16 +60,14 @@ def loop(
         if unrolled is not None:
             return unrolled
     if scans:
-        raise Unsupported(
+        raise UnsupportedError(
             "it collects results of every trip, and the number of trips is known only at run time",
             "make the trip count a constant, or carry the results through the loop in a tensor of fixed size",
         )
     return _runtime_loop(b, trips, condition, carried, body)
 
 
-def _unrolled(
-    b: OnnxBuilder, count: int, carried: Sequence[Value], body: GraphProto, scans: int
-) -> list[Value] | None:
+def _unrolled(b: OnnxBuilder, count: int, carried: Sequence[Value], body: GraphProto, scans: int) -> list[Value] | None:
     """Repeat the body; None where it can end the loop early, at run time."""
     values, collected = list(carried), [[] for _ in range(scans)]  # type: list[Value], list[list[Value]]
     for trip in range(count):
@@ -85,7 +83,7 @@ def _unrolled(
         if not known:
             break
     if scans and not collected[0]:
-        raise Unsupported("it never runs, so the shape of what it collects is unknown")
+        raise UnsupportedError("it never runs, so the shape of what it collects is unknown")
     return [*values, *(_stacked(b, each) for each in collected)]
 
 
@@ -104,7 +102,7 @@ def _runtime_loop(
     results = b.importer.subgraph(body, [number, inner.const(np.True_), *arguments], b.scope, inner)
     for before, after in zip(carried, results[1:], strict=True):
         if before.type != after.type:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"a value that it carries is {before.type} before and {after.type} after a trip",
                 "carried values must keep their shape; make the trip count a constant, so that the loop is unrolled",
             )
@@ -129,7 +127,7 @@ def scan(
     axes = [b.axis(a, x.rank) for a, x in zip(scan_input_axes or [0] * num_scan_inputs, scanned, strict=True)]
     length = scanned[0].shape[axes[0]]
     if not isinstance(length, int) or length > _UNROLLED_TRIPS or length == 0:
-        raise Unsupported(
+        raise UnsupportedError(
             f"it scans over {length} elements; loops of 1 to {_UNROLLED_TRIPS} trips are unrolled",
             'give the dimension a size, with dims={"name": size}',
         )

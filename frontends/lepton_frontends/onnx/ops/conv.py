@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import Unsupported, onnx_op
+from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, ceildiv, dmax, product
 from lepton_ir.ir.types import DType
@@ -27,9 +27,7 @@ def _same_pads(size: Dim, kernel: int, stride: int, dilation: int, lower: bool) 
     return (total - half, half) if lower else (half, total - half)
 
 
-def _pads(
-    x: Value, kernel: Ints, strides: Ints, dilations: Ints, pads: Ints | None, auto_pad: str
-) -> tuple[Dim, ...]:
+def _pads(x: Value, kernel: Ints, strides: Ints, dilations: Ints, pads: Ints | None, auto_pad: str) -> tuple[Dim, ...]:
     rank = x.rank - 2
     if auto_pad == "VALID":
         return (0,) * (2 * rank)
@@ -44,7 +42,7 @@ def _pads(
 def _numbers(pads: Sequence[Dim], what: str) -> tuple[int, ...]:
     numbers = tuple(p for p in pads if isinstance(p, int))
     if len(numbers) < len(pads):
-        raise Unsupported(
+        raise UnsupportedError(
             f"the padding of this {what} depends on a dynamic dimension (auto_pad with a stride)",
             'give the dimension a size, with dims={"name": size}',
         )
@@ -64,7 +62,7 @@ def _padded(b: OnnxBuilder, x: Value, pads: Sequence[Dim]) -> tuple[Value, tuple
 def _static_kernel(w: Value, given: Ints | None) -> tuple[int, ...]:
     kernel = tuple(given or w.shape[2:])
     if any(not isinstance(k, int) for k in kernel):
-        raise Unsupported("the size of its kernel is dynamic", "the weight needs a fixed shape")
+        raise UnsupportedError("the size of its kernel is dynamic", "the weight needs a fixed shape")
     return kernel
 
 
@@ -117,7 +115,7 @@ def conv_transpose(
         if output_shape:
             total = total - output_shape[-rank:][i]
         if not isinstance(total, int):
-            raise Unsupported("its output_shape fixes the size of a dynamic dimension", "use pads instead")
+            raise UnsupportedError("its output_shape fixes the size of a dynamic dimension", "use pads instead")
         if total < 0:
             extra[i], total = extra[i] - total, 0
         half = total // 2
@@ -197,9 +195,7 @@ def lp_pool(
     amounts = _numbers(_pads(x, kernel_shape, step, spread, pads, auto_pad), "pool")
     rounds_up = bool(ceil_mode) and auto_pad == "NOTSET"
     kernel = tuple(kernel_shape)
-    return b.nn_lp_pool(
-        x, kernel_shape=kernel, strides=step, pads=amounts, dilations=spread, ceil_mode=rounds_up, p=p
-    )
+    return b.nn_lp_pool(x, kernel_shape=kernel, strides=step, pads=amounts, dilations=spread, ceil_mode=rounds_up, p=p)
 
 
 @onnx_op("GlobalAveragePool")
@@ -234,9 +230,7 @@ def max_unpool(
 ) -> Value:
     rank = x.rank - 2
     step, amounts = _each(strides, rank, 1), _each(pads, 2 * rank, 0)
-    spatial = [
-        (x.shape[2 + i] - 1) * step[i] + kernel_shape[i] - amounts[i] - amounts[i + rank] for i in range(rank)
-    ]
+    spatial = [(x.shape[2 + i] - 1) * step[i] + kernel_shape[i] - amounts[i] - amounts[i + rank] for i in range(rank)]
     # The indices count in the shape that the attributes give; a larger output_shape adds zeros at the ends.
     natural: tuple[Dim, ...] = (*x.shape[:2], *spatial)
     zeros = b.tensor_full(b.like(x, 0), shape=(product(natural),))

@@ -9,11 +9,14 @@ import numpy as np
 from onnx import TensorProto
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import Unsupported, onnx_op
+from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, ceildiv, product
 from lepton_ir.ir.types import DType
+
+_SIZE_DEPENDS = "the size of its result depends on the data"
+_CUT = "cut the model before it and run that part outside, or use operators of fixed size such as TopK"
 
 
 @onnx_op("Constant")
@@ -37,7 +40,7 @@ def constant(
         return b.const(np.asarray(value_ints if value_int is None else value_int, np.int64))
     if value_string is not None or value_strings is not None:
         return b.const(np.asarray(value_strings if value_string is None else value_string, object))
-    raise Unsupported("it is sparse or empty", "use a dense constant")
+    raise UnsupportedError("it is sparse or empty", "use a dense constant")
 
 
 @onnx_op("ConstantOfShape", since=9)
@@ -68,7 +71,7 @@ def range_(b: OnnxBuilder, start: Value, limit: Value, delta: Value) -> Value:
     first, last = (b.dims(v, "range")[0] for v in (start, limit))
     step = b.ints(delta, "step of the range")[0]
     if step == 0:
-        raise Unsupported("the step of the range is 0", "the model is not valid ONNX")
+        raise UnsupportedError("the step of the range is 0", "the model is not valid ONNX")
     length = ceildiv(last - first if step > 0 else first - last, abs(step))
     size: Dim = max(length, 0) if isinstance(length, int) else length
     return b.tensor_iota(shape=(size,), axis=0, dtype=dtype, start=first, step=step)
@@ -89,22 +92,19 @@ def one_hot(b: OnnxBuilder, indices: Value, depth: Value, values: Value, *, axis
     return b.tensor_one_hot(numbers, values, depth=count, axis=b.axis(axis, indices.rank + 1))
 
 
-@onnx_op("NonZero", "Unique", "Compress", "NonMaxSuppression", since=9)
-def data_dependent(b: OnnxBuilder, *xs: Value, axis: int | None = None, sorted: int = 1, center_point_box: int = 0) -> Any:
-    if b.op_type == "Compress":
-        return _compress(b, xs[0], xs[1], axis)
-    if b.op_type == "NonZero" and (array := b.array(xs[0])) is not None:
-        return b.const(np.array(np.nonzero(array), np.int64).reshape(array.ndim, -1))
-    raise Unsupported(
-        "the size of its result depends on the data",
-        "cut the model before it and run that part outside, or replace it by operators of fixed size such as TopK",
-    )
+@onnx_op("NonZero", since=9)
+def non_zero(b: OnnxBuilder, x: Value) -> Value:
+    array = b.array(x)
+    if array is None:
+        raise UnsupportedError(_SIZE_DEPENDS, _CUT)
+    return b.const(np.array(np.nonzero(array), np.int64).reshape(array.ndim, -1))
 
 
-def _compress(b: OnnxBuilder, x: Value, condition: Value, axis: int | None) -> Value:
+@onnx_op("Compress", since=9)
+def compress(b: OnnxBuilder, x: Value, condition: Value, *, axis: int | None = None) -> Value:
     mask = b.array(condition)
     if mask is None:
-        raise Unsupported("the size of its result depends on the data", "make the condition a constant")
+        raise UnsupportedError(_SIZE_DEPENDS, "make the condition a constant")
     kept = b.const(np.flatnonzero(mask).astype(np.int64))
     if axis is None:
         return b.tensor_gather(b.reshaped(x, (product(x.shape),)), kept, axis=0)

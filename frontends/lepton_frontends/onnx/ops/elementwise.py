@@ -8,7 +8,7 @@ import numpy as np
 from onnx import TensorProto
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import Unsupported, onnx_op
+from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType
@@ -95,7 +95,11 @@ def shrink(b: OnnxBuilder, x: Value, *, lambd: float = 0.5, bias: float = 0.0) -
 
 @onnx_op("Clip")
 def clip_by_attributes(
-    b: OnnxBuilder, x: Value, *, min: float = float(np.finfo(np.float32).min), max: float = float(np.finfo(np.float32).max)
+    b: OnnxBuilder,
+    x: Value,
+    *,
+    min: float = float(np.finfo(np.float32).min),
+    max: float = float(np.finfo(np.float32).max),
 ) -> Value:
     low = None if min <= np.finfo(np.float32).min else b.like(x, min)
     high = None if max >= np.finfo(np.float32).max else b.like(x, max)
@@ -112,7 +116,7 @@ def clip(b: OnnxBuilder, x: Value, min: Value | None = None, max: Value | None =
 def cast(b: OnnxBuilder, x: Value, *, to: int, saturate: int = 1, round_mode: str = "up") -> Value:
     dtype = dtype_of(to)
     if DType.F8E8M0FNU in (dtype, x.tensor.dtype) and round_mode != "nearest":
-        raise Unsupported(f'casts to f8e8m0fnu with round_mode "{round_mode}" are not supported')
+        raise UnsupportedError(f'casts to f8e8m0fnu with round_mode "{round_mode}" are not supported')
     if x.tensor.dtype is dtype:
         return x
     return b.cast(x, to=dtype, saturate=bool(saturate))
@@ -147,7 +151,7 @@ def dropout(
     trains = b.array(training_mode)
     rate = b.array(ratio)
     if training_mode is not None and (trains is None or trains.any()) and (rate is None or rate.any()):
-        raise Unsupported("it is in training mode", "export the model for inference")
+        raise UnsupportedError("it is in training mode", "export the model for inference")
     return x, _all_kept(b, x)
 
 

@@ -42,9 +42,7 @@ def scatter_nd(b: OnnxBuilder, x: Value, indices: Value, updates: Value, *, redu
 
 
 @onnx_op("ReverseSequence", since=10)
-def reverse_sequence(
-    b: OnnxBuilder, x: Value, lengths: Value, *, batch_axis: int = 1, time_axis: int = 0
-) -> Value:
+def reverse_sequence(b: OnnxBuilder, x: Value, lengths: Value, *, batch_axis: int = 1, time_axis: int = 0) -> Value:
     """Element t of a row of length n comes from n - 1 - t while t < n, else from t."""
     shape: list[Dim] = [1] * x.rank
     shape[time_axis] = x.shape[time_axis]

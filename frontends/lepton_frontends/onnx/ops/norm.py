@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import Unsupported, UseFunctionBody, onnx_op
+from lepton_frontends.onnx.rules import UnsupportedError, UseFunctionBodyError, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import floordiv, product
 from lepton_ir.ir.types import DType
@@ -27,9 +27,11 @@ def batch_normalization(
     training_mode: int = 0,
 ) -> Value:
     if training_mode or any(b.wants(i) for i in range(1, 5)):
-        raise Unsupported("it is in training mode", "export the model for inference")
+        raise UnsupportedError("it is in training mode", "export the model for inference")
     if not spatial:
-        raise Unsupported("spatial=0 (statistics for each position) is not supported", "convert to opset 9 or newer")
+        raise UnsupportedError(
+            "spatial=0 (statistics for each position) is not supported", "convert to opset 9 or newer"
+        )
     own = x.tensor.dtype
     wide = DType.F32 if any(v.tensor.dtype is not own for v in (scale, mean)) else own
     parameters = [b.cast_to(v, wide) for v in (x, scale, bias, mean, var)]
@@ -48,7 +50,7 @@ def layer_normalization(
     stash_type: int = 1,
 ) -> Value:
     if b.wants(1) or b.wants(2) or scale.tensor.dtype is not x.tensor.dtype:
-        raise UseFunctionBody
+        raise UseFunctionBodyError
     return b.nn_layer_norm(x, scale, bias, axis=b.axis(axis, x.rank), epsilon=epsilon)
 
 
@@ -57,7 +59,7 @@ def rms_normalization(
     b: OnnxBuilder, x: Value, scale: Value, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Value:
     if scale.tensor.dtype is not x.tensor.dtype:
-        raise UseFunctionBody
+        raise UseFunctionBodyError
     return b.nn_rms_norm(x, scale, axis=b.axis(axis, x.rank), epsilon=epsilon)
 
 
@@ -94,9 +96,7 @@ def instance_normalization(b: OnnxBuilder, x: Value, scale: Value, bias: Value, 
 
 
 @onnx_op("LRN")
-def lrn(
-    b: OnnxBuilder, x: Value, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
-) -> Value:
+def lrn(b: OnnxBuilder, x: Value, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> Value:
     return b.nn_lrn(x, size=size, alpha=alpha, beta=beta, bias=bias)
 
 

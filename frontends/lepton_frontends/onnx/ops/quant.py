@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import Unsupported, onnx_op
+from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim
@@ -26,7 +26,7 @@ def quantize_linear(
     saturate: int = 1,
 ) -> Value:
     if not saturate:
-        raise Unsupported("saturate=0 is not supported")
+        raise UnsupportedError("saturate=0 is not supported")
     to = DType.U8
     if zero_point is not None:
         to = zero_point.tensor.dtype

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import Unsupported, onnx_op
+from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType
 
@@ -41,9 +41,7 @@ def _reduce(b: OnnxBuilder, x: Value, axes: Sequence[int], keepdims: int) -> Val
 
 
 @onnx_op("ArgMax", "ArgMin")
-def arg_extreme(
-    b: OnnxBuilder, x: Value, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
-) -> Value:
+def arg_extreme(b: OnnxBuilder, x: Value, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Value:
     find = b.reduce_argmax if b.op_type == "ArgMax" else b.reduce_argmin
     return find(x, axis=b.axis(axis, x.rank), keepdims=bool(keepdims), select_last_index=bool(select_last_index))
 
@@ -73,7 +71,7 @@ def cumprod(b: OnnxBuilder, x: Value, axis: Value, *, exclusive: int = 0, revers
     along = b.axis(b.ints(axis, "axis")[0], x.rank)
     size = x.shape[along]
     if not isinstance(size, int):
-        raise Unsupported("the size of its axis is dynamic", 'set it, with dims={"name": size}')
+        raise UnsupportedError("the size of its axis is dynamic", 'set it, with dims={"name": size}')
     y = _shifted(b, x, along, 1, reverse) if exclusive else x
     places = 1
     while places < size:

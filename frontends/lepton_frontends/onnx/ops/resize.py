@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import Unsupported, onnx_op
+from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim
 
@@ -18,14 +18,12 @@ def _scaled(size: Dim, scale: float) -> Dim:
         return size * int(scale)
     if 1 / scale == int(1 / scale):
         return size // int(1 / scale)
-    raise Unsupported(
+    raise UnsupportedError(
         f"it scales a dynamic dimension by {scale}", 'give the dimension a size, with dims={"name": size}'
     )
 
 
-def _resized(
-    b: OnnxBuilder, x: Value, sizes: Sequence[Dim], scales: Sequence[float] | None, **options: Any
-) -> Value:
+def _resized(b: OnnxBuilder, x: Value, sizes: Sequence[Dim], scales: Sequence[float] | None, **options: Any) -> Value:
     """Resample all axes of x; those that change are made the spatial ones."""
     roi = options.pop("roi", ())
     if tuple(x.shape) == tuple(sizes) and not roi and all(s == 1 for s in scales or ()):
@@ -99,7 +97,7 @@ def resize(
         for axis, scale in zip(along, b.floats(scales, "list of scales"), strict=True):
             factors[axis], target[axis] = scale, _scaled(x.shape[axis], scale)
     else:
-        raise Unsupported("it has neither scales nor sizes", "the model is not valid ONNX")
+        raise UnsupportedError("it has neither scales nor sizes", "the model is not valid ONNX")
     options: dict[str, Any] = {}
     if coordinate_transformation_mode == "tf_crop_and_resize" and roi is not None:
         options["roi"] = _region(x.rank, along, b.floats(roi, "region of interest"))
@@ -127,14 +125,12 @@ def _region(rank: int, axes: Sequence[int], given: Sequence[float]) -> tuple[flo
     return (*starts, *ends)
 
 
-def _keeping_aspect(
-    x: Value, axes: Sequence[int], wanted: Sequence[Dim], policy: str
-) -> tuple[list[Dim], list[float]]:
+def _keeping_aspect(x: Value, axes: Sequence[int], wanted: Sequence[Dim], policy: str) -> tuple[list[Dim], list[float]]:
     """Return the sizes and scales with one scale for all the axes."""
     have = [x.shape[a] for a in axes]
     numbers = [(h, w) for h, w in zip(have, wanted, strict=True) if isinstance(h, int) and isinstance(w, int)]
     if len(numbers) < len(have):
-        raise Unsupported(
+        raise UnsupportedError(
             f'keep_aspect_ratio_policy "{policy}" needs fixed sizes', 'set them, with dims={"name": size}'
         )
     ratios = [w / h for h, w in numbers]

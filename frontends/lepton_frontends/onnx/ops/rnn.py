@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import Unsupported, onnx_op
+from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_ir.ir.core import Value
 
 Floats = Sequence[float]
@@ -41,7 +41,7 @@ def _common(
              "softsign", "softplus"}  # fmt: skip
     unknown = [a for a in activations or () if a.lower() not in known]
     if unknown:
-        raise Unsupported(f"the activation {unknown[0]} is not known")
+        raise UnsupportedError(f"the activation {unknown[0]} is not known")
     given = {
         "activations": activations, "activation_alpha": activation_alpha, "activation_beta": activation_beta,
         "clip": clip,
@@ -128,5 +128,5 @@ def rnn(
 def _hidden(r: Value) -> int:
     size = r.shape[-1]
     if not isinstance(size, int):
-        raise Unsupported("its hidden size is dynamic", "set the attribute hidden_size")
+        raise UnsupportedError("its hidden size is dynamic", "set the attribute hidden_size")
     return size

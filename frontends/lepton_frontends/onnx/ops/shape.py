@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import Unsupported, onnx_op
+from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, ceildiv, floordiv, product
 from lepton_ir.ops.support import broadcast
+
+_TO_THE_END = 2**31 - 1
+"""Ends of a slice from here on mean the end of the axis."""
 
 
 @onnx_op("Reshape")
@@ -19,11 +22,11 @@ def reshape(b: OnnxBuilder, x: Value, shape: Value, *, allowzero: int = 0) -> Va
         target = [x.shape[i] if d == 0 and isinstance(d, int) and i < x.rank else d for i, d in enumerate(target)]
     open_axes = [i for i, d in enumerate(target) if d == -1]
     if len(open_axes) > 1:
-        raise Unsupported(f"the target shape {target} has more than one -1", "the model is not valid ONNX")
+        raise UnsupportedError(f"the target shape {target} has more than one -1", "the model is not valid ONNX")
     if open_axes:
         known = product([d for d in target if d != -1])
         if known == 0:
-            raise Unsupported(f"the size of -1 in the target shape {target} is undetermined")
+            raise UnsupportedError(f"the size of -1 in the target shape {target} is undetermined")
         target[open_axes[0]] = floordiv(x.tensor.size, known)
     return b.reshaped(x, target)
 
@@ -38,12 +41,14 @@ def flatten(b: OnnxBuilder, x: Value, *, axis: int = 1) -> Value:
 def squeeze_by_attribute(b: OnnxBuilder, x: Value, *, axes: Sequence[int] | None = None) -> Value:
     if axes is None:
         if any(not isinstance(d, int) for d in x.shape):
-            raise Unsupported(f"which axes of {x.type} have size 1 is known only at run time", "name the axes")
+            raise UnsupportedError(f"which axes of {x.type} have size 1 is known only at run time", "name the axes")
         axes = [i for i, d in enumerate(x.shape) if d == 1]
     gone = b.axes(axes, x.rank)
     wrong = [x.shape[a] for a in gone if isinstance(x.shape[a], int) and x.shape[a] != 1]
     if wrong:
-        raise Unsupported(f"it removes an axis of size {wrong[0]} from {x.type}", "only axes of size 1 can be removed")
+        raise UnsupportedError(
+            f"it removes an axis of size {wrong[0]} from {x.type}", "only axes of size 1 can be removed"
+        )
     return b.reshaped(x, [d for i, d in enumerate(x.shape) if i not in gone])
 
 
@@ -130,14 +135,9 @@ def _bounds(size: Dim, start: Dim, end: Dim, step: int) -> tuple[Dim, Dim] | Non
     """Return clamped bounds; None where the whole axis is taken."""
     if isinstance(size, int):
         start, end = _clamped(start, size, step), _clamped(end, size, step, last=True)
-        if start == 0 and end == size and step == 1:
-            return None
-        return start, end
-    if step == 1 and isinstance(start, int) and start == 0 and (end == size or isinstance(end, int) and end >= 2**31 - 1):
-        return None
-    if isinstance(end, int) and end >= 2**31 - 1 and step > 0:
+    elif step > 0 and isinstance(end, int) and end >= _TO_THE_END:
         end = size
-    return start, end
+    return None if step == 1 and start == 0 and end == size else (start, end)
 
 
 def _clamped(bound: Dim, size: int, step: int, last: bool = False) -> Dim:

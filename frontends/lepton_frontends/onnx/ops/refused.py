@@ -1,0 +1,50 @@
+"""Operators that are refused, with the reason that the user gets."""
+
+from __future__ import annotations
+
+from lepton_frontends.onnx.rules import refuse
+
+_CUT = "cut the model before it and run that part outside"
+
+refuse(
+    "NonMaxSuppression",
+    "Unique",
+    reason="the size of its result depends on the data",
+    help="cut the model before it and run that part outside, or use operators of fixed size such as TopK",
+)
+refuse(
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Bernoulli",
+    "Multinomial",
+    reason="it draws random numbers, and compiled models give the same result for the same inputs",
+    help="make the random tensor an input of the model",
+)
+refuse(
+    "StringConcat",
+    "StringNormalizer",
+    "StringSplit",
+    "RegexFullMatch",
+    "TfIdfVectorizer",
+    reason="it works on strings",
+    help=_CUT,
+)
+refuse(
+    "SequenceConstruct",
+    "SequenceEmpty",
+    "SequenceAt",
+    "SequenceInsert",
+    "SequenceErase",
+    "SequenceLength",
+    "SequenceMap",
+    "SplitToSequence",
+    "ConcatFromSequence",
+    "Optional",
+    "OptionalGetElement",
+    "OptionalHasElement",
+    reason="it works on sequences or optionals, whose lengths are known only at run time",
+    help="use tensors: Split and Concat instead of sequences, two models instead of an optional input",
+)
+refuse("ImageDecoder", reason="it decodes image files", help="decode images before they are given to the model")
