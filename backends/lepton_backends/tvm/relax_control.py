@@ -1,8 +1,8 @@
 """Branches, calls and loops as Relax.
 
 A conditional runs only the branch that is taken. Functions and loops become Relax functions of their own; these take
-the symbolic dimensions (as a shape) and all that they use from outside as further arguments. A loop is a recursive
-function, since Relax has no other: the arguments of every trip stay alive until the loop ends.
+the symbolic dimensions (as a shape) and all that they use from outside as further arguments. Relax has no loops but
+recursion, so a loop of n trips is one of n/2 and then one of the rest: that nests as deep as n has bits.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 
 from tvm import relax, tirx
 
+from lepton_backends.tvm.emit.rules import storage_dtype
 from lepton_backends.tvm.relax_builder import FunctionBuilder, captured_values, emits
-from lepton_ir.ir import DType, Value, tensor
+from lepton_ir.ir import DType, TensorType, Value, tensor
 from lepton_ir.ir.core import Operation
 
 _TRIP, _FLAG = tensor((), DType.I64), tensor((), DType.BOOL)
@@ -44,30 +45,39 @@ def _loop(b: FunctionBuilder, op: Operation) -> list[Any]:
     block = op.regions[0].block
     captured = captured_values(block, b.values)
     trip, *carried = block.arguments
-    name = f"{op.name.replace('.', '_')}_{sum(1 for f in b.program.functions if f.startswith('control_loop_'))}"
+    name = f"control_loop_{sum(1 for f in b.program.dims if f.startswith('control_loop_'))}"
     loop = _Callee(b, name, [trip, *carried, *captured])
     inner = loop.inner
-    limit, go = inner.parameter("limit", _TRIP), inner.parameter("go", _FLAG)
-    loop.params += [limit, go]
-    loop.declare([inner.values[v].ty for v in carried])
+    budget, go = inner.parameter("budget", _TRIP), inner.parameter("go", _FLAG)
+    loop.params += [budget, go]
+    state = [go, *(inner.values[v] for v in (trip, *carried))]
+    loop.declare([v.ty for v in state])
 
-    def next_trip() -> Sequence[Any]:
-        proceed, *values = inner.block(block)
-        following, proceed = _step(inner, inner.values[trip], limit, proceed)
+    def run(count: Any, state: Sequence[Any]) -> list[Any]:
+        proceed, *values = state
         kept = [inner.values[v] for v in captured]
-        return _invoke(inner, name, [following, *values, *kept, limit, proceed], len(carried))
+        return _invoke(inner, name, [*values, *kept, count, proceed], len(state))
+
+    def one_trip() -> Sequence[Any]:
+        proceed, *values = inner.block(block)
+        return [proceed, *_call_own(inner, "loop_next", [state[1]]), *values]
+
+    def some_trips() -> Sequence[Any]:
+        single, half, rest = _call_own(inner, "loop_split", [budget])
+        several = inner.scope(lambda: run(rest, run(half, state)))
+        return inner.unpack(inner.builder.emit(relax.If(single, inner.scope(one_trip), several)), len(state))
 
     def body() -> Sequence[Any]:
-        onward, done = inner.scope(next_trip), inner.scope(lambda: [inner.values[v] for v in carried])
-        return inner.unpack(inner.builder.emit(relax.If(go, onward, done)), len(carried))
+        chosen = relax.If(go, inner.scope(some_trips), inner.scope(lambda: state))
+        return inner.unpack(inner.builder.emit(chosen), len(state))
 
     loop.define(body)
-    given = [None if v is None else b.values[v] for v in op.operands[:2]]
-    most = relax.const(_NO_LIMIT, "int64") if given[0] is None else given[0]
-    begin = relax.const(True, "bool") if given[1] is None else given[1]
-    first, begin = _step(b, relax.const(-1, "int64"), most, begin)
+    limit, begin = (None if v is None else b.values[v] for v in op.operands[:2])
+    limit = relax.const(_NO_LIMIT, "int64") if limit is None else limit
+    begin = relax.const(True, "bool") if begin is None else begin
     start = [b.values[v] for v in (*op.operands[2:], *captured) if v is not None]
-    return _invoke(b, name, [first, *start, most, begin], len(op.results))
+    (begin,) = _call_own(b, "loop_begin", [limit, begin])
+    return _invoke(b, name, [relax.const(0, "int64"), *start, limit, begin], len(state))[2:]
 
 
 class _Callee:
@@ -104,21 +114,31 @@ def _invoke(b: FunctionBuilder, name: str, arguments: Sequence[Any], count: int)
     return b.unpack(result, count)
 
 
-def _step(b: FunctionBuilder, trip: Any, limit: Any, proceed: Any) -> list[Any]:
-    """Return the number of the next trip, and whether there is one."""
-    symbol = "loop_step"
+def _call_own(b: FunctionBuilder, symbol: str, arguments: Sequence[Any]) -> list[Any]:
+    """Call one of the kernels that count trips."""
+    operands, results, compute = _OWN[symbol]
     if symbol not in b.program.functions:
-        b.program.add_kernel(symbol, _step_kernel(symbol), operands=3, results=2)
-    return b.call_kernel(symbol, [trip, limit, proceed], b.symbols.types([_TRIP, _FLAG]))
+        ins = [tirx.decl_buffer((), storage_dtype(t.dtype), f"in{i}") for i, t in enumerate(operands)]
+        outs = [tirx.decl_buffer((), storage_dtype(t.dtype), f"out{i}") for i, t in enumerate(results)]
+        values = compute(*(buffer[()] for buffer in ins))
+        body = tirx.stmt_seq(*(tirx.BufferStore(out, v, []) for out, v in zip(outs, values, strict=True)))
+        function = tirx.PrimFunc([*ins, *outs], body).with_attr("global_symbol", symbol)
+        b.program.add_kernel(symbol, function.with_attr("tirx.noalias", True), len(ins), len(outs))
+    return b.call_kernel(symbol, arguments, b.symbols.types(results))
 
 
-def _step_kernel(symbol: str) -> tirx.PrimFunc:
-    trip, limit, following = (tirx.decl_buffer((), "int64", name) for name in ("trip", "limit", "following"))
-    proceed, go = (tirx.decl_buffer((), "bool", name) for name in ("proceed", "go"))
-    number = trip[()] + tirx.IntImm("int64", 1)
-    body = tirx.stmt_seq(
-        tirx.BufferStore(following, number, []),
-        tirx.BufferStore(go, tirx.And(proceed[()], number < limit[()]), []),
-    )
-    function = tirx.PrimFunc([trip, limit, proceed, following, go], body)
-    return function.with_attr("global_symbol", symbol).with_attr("tirx.noalias", True)
+def _number(value: int) -> tirx.IntImm:
+    return tirx.IntImm("int64", value)
+
+
+def _split(count: Any) -> list[Any]:
+    half = tirx.floordiv(count, _number(2))
+    return [count.equal(_number(1)), half, count - half]
+
+
+_OWN: dict[str, tuple[list[TensorType], list[TensorType], Callable[..., list[Any]]]] = {
+    "loop_begin": ([_TRIP, _FLAG], [_FLAG], lambda limit, begin: [tirx.And(begin, limit > _number(0))]),
+    "loop_next": ([_TRIP], [_TRIP], lambda trip: [trip + _number(1)]),
+    "loop_split": ([_TRIP], [_FLAG, _TRIP, _TRIP], _split),
+}
+"""The kernels that count trips: operands, results, and how to compute them."""
