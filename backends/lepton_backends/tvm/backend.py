@@ -40,12 +40,23 @@ class TvmBackend:
         from lepton_backends.tvm.build import build_library
         from lepton_backends.tvm.relax_program import build_relax
 
+        if target.is_gpu:
+            from lepton_backends.tvm.toolchain import check_toolchain
+
+            check_toolchain(target.kind)
+
         kernels = [op for op in module.walk() if op.name == "kernel"]
         functions = lower_kernels(kernels, target)
         program = build_relax(module, functions)
         progress(f"compile {len(functions)} kernels")
-        library = build_library(program.module, target)
         texts = {"relax.txt": program.relax_text(), "tensorir.txt": program.tensorir_text()}
+        if target.is_gpu:
+            from lepton_backends.tvm.schedules.gpu_build import build_gpu_library
+
+            library, device = build_gpu_library(program.module, target)
+            texts["device.txt"] = device.table()
+        else:
+            library = build_library(program.module, target)
         return BuildResult(library, program.weights, [kernel_info(op) for op in kernels], texts)
 
 

@@ -63,6 +63,12 @@ class DeviceCode:
         packed.write_to_file(str(path))
         return str(path)
 
+    def table(self) -> str:
+        """Return what each kernel takes on the device, to read."""
+        rows = [f"{'kernel':40} {'registers':>9} {'spills':>6} {'shared bytes':>12}"]
+        rows += [f"{r.name:40} {r.registers:9} {r.spills:6} {r.shared_bytes:12}" for r in self.resources]
+        return f"{self.kind} {self.arch}\n\n" + "\n".join(rows) + "\n"
+
     def _embed(self, blob: bytes, module: Any) -> bytes:
         if self.kind == "rocm":
             assembly = module.inspect_source("asm")
