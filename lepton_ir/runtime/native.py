@@ -104,10 +104,15 @@ def load_device(kind: str) -> None:
     ffi = tvm_ffi()
     if kind == "cpu":
         return
-    if ffi.get_global_func(f"device_api.{kind}", allow_missing=True) is None:
-        _load(runtime_library(kind), ctypes.RTLD_GLOBAL)
-    if not ffi.get_global_func("runtime.GetDeviceAttr")(DEVICE_TYPES[kind], 0, 0):
-        raise LeptonError(f"this machine has no {kind} device", help="run the artifact on a machine that has one")
+    why = "TVM's runtime finds none"
+    try:
+        if ffi.get_global_func(f"device_api.{kind}", allow_missing=True) is None:
+            _load(runtime_library(kind), ctypes.RTLD_GLOBAL)
+        if ffi.get_global_func("runtime.GetDeviceAttr")(DEVICE_TYPES[kind], 0, 0):
+            return
+    except LeptonError as error:
+        why = error.diagnostics[0].why
+    raise LeptonError(f"this machine has no {kind} device", why=why, help="run the artifact where there is one")
 
 
 def load_library(library: bytes | memoryview) -> Any:

@@ -31,14 +31,8 @@ Progress = Callable[[int, int], None]
 
 
 def tvm_target(target: Target) -> tvm.target.Target:
-    """Return TVM's description of ``target``."""
-    host: dict[str, Any] = {"kind": "llvm", "mcpu": target.mcpu, "num-cores": target.num_threads}
-    if not target.is_gpu:
-        return tvm.target.Target(host)
-    device: dict[str, Any] = {"kind": target.kind, "host": host}
-    if target.arch:
-        device["mcpu" if target.kind == "rocm" else "arch"] = target.arch
-    return tvm.target.Target(device)
+    """Return TVM's description of a CPU target."""
+    return tvm.target.Target({"kind": "llvm", "mcpu": target.mcpu, "num-cores": target.num_threads})
 
 
 def lower_relax(module: IRModule) -> IRModule:
@@ -61,12 +55,12 @@ def lower_relax(module: IRModule) -> IRModule:
 
 def build_library(
     module: IRModule,
-    target: Target | tvm.target.Target,
+    target: Target,
     *,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
-    """Compile a Relax module with its kernels to a shared library.
+    """Compile a Relax module with its kernels to a shared library for a CPU.
 
     Args:
         module: ``main`` in Relax and the kernels that it calls, as :func:`relax_program.build_relax` makes it.
@@ -81,13 +75,13 @@ def build_library(
         LeptonError: a kernel does not compile, or there is no linker.
     """
     find_linker()
-    device = tvm_target(target) if isinstance(target, Target) else target
-    with device:
+    cpu = tvm_target(target)
+    with cpu:
         lowered = lower_relax(module)
         builder = relax.ExecBuilder()
         leftover = relax_ffi.VMCodeGen(builder, lowered)
         with tempfile.TemporaryDirectory(prefix="lepton-build-") as folder:
-            return _compile_and_link(builder, leftover, device, Path(folder), workers or _cores(), progress)
+            return _compile_and_link(builder, leftover, cpu, Path(folder), workers or _cores(), progress)
 
 
 def _compile_and_link(
@@ -99,8 +93,7 @@ def _compile_and_link(
     progress: Progress | None,
 ) -> bytes:
     kernels = [(gv, fn) for gv, fn in leftover.functions.items() if isinstance(fn, tvm.tirx.PrimFunc)]
-    is_gpu = "gpu" in target.keys
-    parts = _split(kernels, 1 if is_gpu else workers * PARTS_PER_WORKER)
+    parts = _split(kernels, workers * PARTS_PER_WORKER)
     objects: list[Path] = []
     first: Any = None
     done = 0
@@ -149,10 +142,9 @@ def _compile_part(functions: dict[Any, Any], attrs: Any, target: tvm.target.Targ
 
 
 def _pack(executable: Any, target: tvm.target.Target, folder: Path) -> Path:
-    """Write the bytecode and the device modules as data in an object file."""
-    host = target.host if target.host is not None else target
+    """Write the bytecode as data in an object file."""
     path = folder / "bytecode.o"
-    packed = runtime_ffi.ModulePackImportsToLLVM(executable, False, str(host), "")
+    packed = runtime_ffi.ModulePackImportsToLLVM(executable, False, str(target), "")
     packed.write_to_file(str(path))
     return path
 
