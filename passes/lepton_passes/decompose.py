@@ -8,8 +8,23 @@ from typing import Any
 
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import REGISTRY
+from lepton_ir.ops.elementwise import Elementwise
 from lepton_ir.passes import PassContext, PatternPass, register_pass
 from lepton_ir.rewrite import Pattern, Rewrite, rewrite_pattern
+
+_DIRECT = (
+    "nn.attention",
+    "nn.batch_norm",
+    "nn.layer_norm",
+    "nn.resize",
+    "nn.rms_norm",
+    "nn.softmax",
+    "nn.depth_to_space",
+    "nn.space_to_depth",
+    "quant.dequantize",
+    "tensor.one_hot",
+    "tensor.tile",
+)
 
 
 @register_pass("decompose")
@@ -18,22 +33,12 @@ class Decompose(PatternPass):
     """Replace composite operators by what they are made of.
 
     Attributes:
-        ops: the operators to decompose.
+        ops: the operators to decompose; empty for all composite ones that are not element-wise, but for ``keep``.
+        keep: the operators that backends compute directly.
     """
 
-    ops: tuple[str, ...] = (
-        "nn.log_softmax",
-        "nn.instance_norm",
-        "nn.group_norm",
-        "nn.lp_pool",
-        "nn.lrn",
-        "reduce.log_sum",
-        "reduce.log_sum_exp",
-        "reduce.sum_square",
-        "reduce.l1",
-        "reduce.l2",
-        "linalg.einsum",
-    )
+    ops: tuple[str, ...] = ()
+    keep: tuple[str, ...] = _DIRECT
 
     def patterns(self, ctx: PassContext) -> Sequence[Pattern]:
         for name in self.ops:
@@ -45,8 +50,15 @@ class Decompose(PatternPass):
                     help="`leptonc ops` says which operators are composite",
                 )
 
-        @rewrite_pattern(*self.ops, name="decompose")
+        @rewrite_pattern(*(self.ops or self._composites()), name="decompose")
         def take_apart(op: Any) -> Rewrite:
             return lambda rw: list(op.decompose(rw))
 
         return [take_apart]
+
+    def _composites(self) -> list[str]:
+        return [
+            name
+            for name, cls in REGISTRY.items()
+            if hasattr(cls, "decompose") and not issubclass(cls, Elementwise) and name not in self.keep
+        ]

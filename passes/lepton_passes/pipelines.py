@@ -15,15 +15,21 @@ RECOGNIZE = register_pipeline(
     "recognize",
     "recognize-softmax,recognize-norms,recognize-gelu,recognize-silu,recognize-hard-swish,recognize-attention",
 )
-KERNELS = register_pipeline("kernels", "fuse,outline")
 
-O0 = register_pipeline("O0", "dce,decompose,kernels")
-O1 = register_pipeline("O1", "simplify,fold-weights,decompose,simplify,prepack-weights,dce,kernels")
+O0 = register_pipeline("O0", "decompose,layout,prepack-weights,dce,fuse{max-ops=1},outline")
+"""Only what it takes to get machine code: every operation is a kernel of its own."""
+
+O1 = register_pipeline("O1", "simplify,decompose,simplify,layout,prepack-weights,dce,fuse,outline")
+"""Clean up and fuse."""
+
 O2 = register_pipeline(
-    "O2", "simplify,recognize,fold-weights,decompose,simplify,layout,simplify,prepack-weights,dce,kernels"
+    "O2", "simplify,recognize,fold-weights,decompose,simplify,layout,simplify,prepack-weights,dce,fuse,outline"
 )
+"""Also recognize composite operators, and fold arithmetic into weights."""
+
 O3 = register_pipeline(
     "O3",
     "repeat{pipeline={simplify,recognize,fold-weights} times=3},decompose,simplify,layout,simplify,prepack-weights,"
-    "dce,kernels",
+    "dce,fuse,outline",
 )
+"""Also repeat that until nothing changes."""
