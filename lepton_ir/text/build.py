@@ -140,6 +140,8 @@ class ModuleBuilder:
         if op.is_terminator:
             self._check_terminator(op, syntax)
             types: tuple[Type, ...] = ()
+        elif syntax.types is None and syntax.results is None:
+            types = ()
         elif syntax.types is not None:
             types = self._types_of(syntax.types)
         else:

@@ -43,7 +43,8 @@ def region_label(field: RegionField) -> str:
 def format_expr(expr: Expr) -> str:
     """Return a symbolic dimension as an attribute value."""
     text = str(expr)
-    return f"({text})" if text in RESERVED else text
+    word = text.removeprefix("-")
+    return f"{text[: -len(word)]}({word})" if word in RESERVED else text
 
 
 def format_location(location: Location) -> str:

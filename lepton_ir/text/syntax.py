@@ -11,7 +11,7 @@ from lark import Lark, Token, Transformer, v_args
 
 from lepton_ir.ir.dim import FUNCTIONS, Dim, Expr, sym
 from lepton_ir.ir.types import OptionalType, SequenceType, TensorType, Type
-from lepton_ir.text.lexical import DTYPES
+from lepton_ir.text.lexical import DTYPES, RESERVED
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, **DTYPES}
 
@@ -154,8 +154,7 @@ class _ToSyntax(Transformer[Token, Any]):
 
     @v_args(inline=True)
     def parenthesis(self, value: Any) -> Any:
-        # In parentheses a word is a dimension even where it could mean something else.
-        return value if isinstance(value, (int, Expr)) and not isinstance(value, bool) else sym(_spelling(value))
+        return _dim(value)
 
     @v_args(inline=True)
     def negate(self, value: Any) -> Any:
@@ -194,13 +193,15 @@ class _ToSyntax(Transformer[Token, Any]):
 
 
 def _dim(value: Any) -> Dim:
-    if isinstance(value, bool) or not isinstance(value, (int, Expr)):
-        raise MeaningError(f"{_spelling(value)} is no dimension to calculate with")
-    return value
-
-
-def _spelling(value: Any) -> str:
-    return next((word for word, meaning in _WORDS.items() if meaning is value), str(value))
+    """Return an operand of arithmetic: there, a word is a dimension even if it means something else elsewhere."""
+    if isinstance(value, Expr) or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, float):
+        word = str(abs(value))
+        if word not in RESERVED:
+            raise MeaningError(f"{value} is no dimension to calculate with")
+        return -sym(word) if value < 0 else sym(word)
+    return sym(next(word for word, meaning in _WORDS.items() if meaning is value))
 
 
 def unquote(name: str) -> str:
