@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,15 +68,44 @@ class GraphImporter:
             )
             scope.values[sparse.values.name] = FAILED
 
-    def nodes(self, graph_nodes: Sequence[NodeProto], scope: Scope, b: OnnxBuilder) -> None:
-        """Lower nodes in order, binding their outputs in ``scope``."""
-        for node, name in ordered(graph_nodes, scope.values, self.file):
+    def run(self, nodes: Sequence[NodeProto], outputs: Sequence[str], scope: Scope, b: OnnxBuilder) -> list[Value]:
+        """Import the nodes of a graph, where ``b`` stands, and return the graph's outputs.
+
+        Raises:
+            PartlyImportedError: one of them could not be imported; the reasons are among the findings.
+        """
+        return self._continue(ordered(nodes, scope.values, self.file), outputs, scope, b)
+
+    def _continue(
+        self, nodes: Sequence[tuple[NodeProto, str]], outputs: Sequence[str], scope: Scope, b: OnnxBuilder
+    ) -> list[Value]:
+        for position, (node, name) in enumerate(nodes):
             location = Location(self.file, scope.prefix + name)
             with b.at(location):
-                results = self._attempt(node, scope, b, location)
+                try:
+                    results = self._attempt(node, scope, b, location)
+                except DivergingError as fork:
+                    return self._fork(fork, node, nodes[position + 1 :], outputs, scope, location)
             for i, output in enumerate(node.output):
                 if output:
                     self._bind(output, results[i] if i < len(results) else FAILED, node, scope, location)
+        return self.outputs(outputs, scope)
+
+    def _fork(
+        self,
+        fork: DivergingError,
+        node: NodeProto,
+        rest: Sequence[tuple[NodeProto, str]],
+        outputs: Sequence[str],
+        scope: Scope,
+        location: Location,
+    ) -> list[Value]:
+        self.spend(2 * len(rest))
+        try:
+            return fork.branch(lambda inner_scope, inner: self._continue(rest, outputs, inner_scope, inner))
+        except UnsupportedError as error:
+            self._report_node(node, scope, location, error.reason, error.help)
+        raise PartlyImportedError
 
     def _bind(self, name: str, value: Value | Failed | None, node: NodeProto, scope: Scope, location: Location) -> None:
         if value is None:
@@ -95,8 +124,7 @@ class GraphImporter:
         inner = scope.inner()
         inner.values.update({i.name: v for i, v in zip(graph.input, inputs, strict=False)})
         self.constants(graph, inner, b)
-        self.nodes(graph.node, inner, b)
-        return self.outputs([o.name for o in graph.output], inner)
+        return self.run(graph.node, [o.name for o in graph.output], inner, b)
 
     def outputs(self, names: Sequence[str], scope: Scope) -> list[Value]:
         """Return the values of a graph's outputs.
@@ -205,13 +233,12 @@ class GraphImporter:
         given.update({a.name: a for a in call.attribute})
         absent = set(body.input) - inner.values.keys()
         nodes = [_without(bind_references(n, given), absent) for n in body.node]
+        wanted = [o for i, o in enumerate(body.output) if b.wants(i)]
         self._calls.append(key)
         try:
-            self.nodes(nodes, inner, b)
+            found = iter(self.run(nodes, wanted, inner, b))
         finally:
             self._calls.pop()
-        wanted = [o for i, o in enumerate(body.output) if b.wants(i)]
-        found = iter(self.outputs(wanted, inner))
         return [next(found) if b.wants(i) else None for i in range(len(body.output))]  # type: ignore[misc]
 
     def spend(self, nodes: int) -> None:
@@ -245,16 +272,44 @@ class GraphImporter:
             found = [Diagnostic(d.message, d.where or where, d.why, d.help, d.notes) for d in error.diagnostics]
             self.findings.diagnostics.extend(found)
             return
-        self.report(
-            where,
-            f"the operator {node.op_type} does not fit its inputs",
-            str(error),
-            'check the shapes of the model\'s inputs; dims={"name": size} and shapes={"input": [...]} set them',
+        self.findings.add(
+            Misfit(
+                f"the operator {node.op_type} does not fit its inputs",
+                where,
+                str(error),
+                'check the shapes of the model\'s inputs; dims={"name": size} and shapes={"input": [...]} set them',
+            )
         )
+
+    def is_misfit_since(self, mark: int) -> bool:
+        """Return whether all findings from number ``mark`` on say that operators do not fit their inputs."""
+        recent = self.findings.diagnostics[mark:]
+        return bool(recent) and all(isinstance(d, Misfit) for d in recent)
+
+
+class Misfit(Diagnostic):
+    """A finding that the node could run for no input of these shapes."""
 
 
 class PartlyImportedError(Exception):
     """A graph has an output that could not be imported; the reasons are among the findings."""
+
+
+Rest = Callable[[Scope, OnnxBuilder], list[Value]]
+
+
+class DivergingError(Exception):
+    """Raised by a rule whose node has branches with results of different types.
+
+    What follows it in its graph is then imported twice, once in either branch.
+
+    Attributes:
+        branch: makes the branches, given what imports the rest of the graph; returns the graph's outputs.
+    """
+
+    def __init__(self, branch: Callable[[Rest], list[Value]]) -> None:
+        super().__init__("branches diverge")
+        self.branch = branch
 
 
 def _without(node: NodeProto, absent: set[str]) -> NodeProto:

@@ -86,8 +86,7 @@ def import_model(
     try:
         importer.constants(model.graph, scope, b)
         _bind_inputs(model.graph, main, scope, b, InputTypes(reader.file, dims or {}, shapes or {}), constants or {})
-        importer.nodes(model.graph.node, scope, b)
-        results = importer.outputs(main.result_names, scope)
+        results = importer.run(model.graph.node, main.result_names, scope, b)
         if not importer.findings.errors:
             b.return_(results)
     except PartlyImportedError:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from onnx import GraphProto
 
 from lepton_frontends.onnx.builder import OnnxBuilder
+from lepton_frontends.onnx.graph import DivergingError, PartlyImportedError, Rest
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.scope import Scope
 from lepton_ir.ir.core import Block, Region, Value
-from lepton_ir.ir.types import DType
+from lepton_ir.ir.types import DType, TensorType, Type
+from lepton_ir.ops.control import If
 
 _UNROLLED_TRIPS = 256
 
@@ -32,20 +37,88 @@ def if_(b: OnnxBuilder, condition: Value, *, then_branch: GraphProto, else_branc
     known = b.array(holds)
     if known is not None:
         return b.importer.subgraph(then_branch if known else else_branch, (), b.scope, b)
-    regions = []
-    for graph in (then_branch, else_branch):
-        inner = _inner(b, Block())
-        values = b.importer.subgraph(graph, (), b.scope, inner)
-        inner.yield_(values)
-        regions.append(Region(inner.block))
-    for first, second in zip(*(r.block.terminator.present_operands for r in regions), strict=True):
-        if first.type != second.type:
+    mark, blocks = len(b.importer.findings.diagnostics), [Block(), Block()]
+    graphs = (then_branch, else_branch)
+    branches = [
+        _attempted(partial(b.importer.subgraph, graph, (), b.scope, _inner(b, block)))
+        for block, graph in zip(blocks, graphs, strict=True)
+    ]
+    first, second = branches
+    if first is not None and second is not None and [v.type for v in first] != [v.type for v in second]:
+        outer, names = b.scope, list(b.node.output)
+        raise DivergingError(lambda rest: _forked(b, holds, blocks, [first, second], outer, names, rest))
+    return _joined_branches(b, holds, blocks, branches, mark)
+
+
+def _attempted(run: Callable[[], list[Value]]) -> list[Value] | None:
+    """Import a branch; return None where that fails, with the reasons among the findings."""
+    try:
+        return run()
+    except PartlyImportedError:
+        return None
+
+
+def _forked(
+    b: OnnxBuilder,
+    holds: Value,
+    blocks: Sequence[Block],
+    branches: Sequence[Sequence[Value]],
+    scope: Scope,
+    names: Sequence[str],
+    rest: Rest,
+) -> list[Value]:
+    """Continue the graph in both branches, because what they give differs in type."""
+    mark, ends = len(b.importer.findings.diagnostics), []
+    for block, values in zip(blocks, branches, strict=True):
+        inner = scope.inner()
+        inner.values.update({n: v for n, v in zip(names, values, strict=False) if n})
+        ends.append(_attempted(partial(rest, inner, _inner(b, block))))
+    return list(_joined_branches(b, holds, blocks, ends, mark))
+
+
+def _joined_branches(
+    b: OnnxBuilder, holds: Value, blocks: Sequence[Block], branches: Sequence[Sequence[Value] | None], mark: int
+) -> Sequence[Value]:
+    """Make the branch operation, or raise the reason why there is none."""
+    types = [None if values is None else [v.type for v in values] for values in branches]
+    whole = next((t for t in types if t is not None), None)
+    if whole is None or (None in types and not b.importer.is_misfit_since(mark)):
+        raise PartlyImportedError
+    for i, (block, values) in enumerate(zip(blocks, branches, strict=True)):
+        inner = _inner(b, block)
+        if values is None:
+            _warn(b, ("then", "else")[i], mark)
+            block.erase_all()
+            values = [_not_a_number(inner, t) for t in whole]
+        elif types[i] != whole:
             raise UnsupportedError(
-                f"its branches give {first.type} and {second.type}, and which one is taken is known only at run time",
+                f"its branches lead to {', '.join(map(str, whole))} and {', '.join(map(str, types[i] or ()))}",
                 'fix what the condition depends on: an input, with constants={"name": value}, or a dynamic '
                 'dimension, with dims={"name": size}',
             )
-    return b.control_if(holds, regions=regions)
+        inner.yield_(list(values))
+    return b.create(If, holds, regions=[Region(block) for block in blocks]).results
+
+
+def _not_a_number(b: OnnxBuilder, kind: Type) -> Value:
+    """Return what a branch gives that cannot run: NaN, so that nobody mistakes it for a result."""
+    if not isinstance(kind, TensorType) or not kind.dtype.is_float:
+        raise UnsupportedError(
+            "one of its branches fits no input of these shapes",
+            'take the other one for good: fix the input that decides, with constants={"name": value}',
+        )
+    return b.tensor_full(b.const(np.asarray(np.nan).astype(kind.dtype.numpy)), shape=kind.shape)
+
+
+def _warn(b: OnnxBuilder, which: str, mark: int) -> None:
+    findings = b.importer.findings.diagnostics
+    reason = findings[mark]
+    del findings[mark:]
+    warnings.warn(
+        f"{b.location}: the {which} branch can run for no input of these shapes, and gives NaN when it is taken "
+        f"({reason.where}: {reason.why})",
+        stacklevel=2,
+    )
 
 
 @onnx_op("Loop")
