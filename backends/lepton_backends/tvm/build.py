@@ -21,6 +21,7 @@ from tvm.relax import _ffi_api as relax_ffi
 from tvm.runtime import _ffi_api as runtime_ffi
 
 from lepton_backends.tvm.linker import find_linker, link_shared
+from lepton_backends.tvm.pipeline import register_cpu_pipeline
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.target import Target
 
@@ -128,7 +129,8 @@ def _split(kernels: Sequence[Any], parts: int) -> list[list[Any]]:
 
 def _compile_part(functions: dict[Any, Any], attrs: Any, target: tvm.target.Target, path: Path) -> tuple[Any, Path]:
     try:
-        library = tvm.tirx.build(IRModule(functions, attrs=attrs), target=target)
+        pipeline = "default" if "gpu" in target.keys else register_cpu_pipeline()
+        library = tvm.tirx.build(IRModule(functions, attrs=attrs), target=target, pipeline=pipeline)
         library.write_to_file(str(path))
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         names = ", ".join(gv.name_hint for gv in functions)

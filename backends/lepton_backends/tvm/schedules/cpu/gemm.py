@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 
 from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit.kernel import SYMBOL_GUESS, KernelView
@@ -14,10 +13,6 @@ from lepton_backends.tvm.schedules.registry import template
 from lepton_backends.tvm.tir import Buffer, Expr, Index, Stmt
 from lepton_ir.ir import Value
 from lepton_ir.target import Target
-
-_ALIASING_BYTES = 2048
-"""Rows this many bytes apart (or a multiple) fall into so few sets of the first-level cache that they evict
-each other while a tile reads them side by side; such rows are copied to scratch rows with a better distance."""
 
 Rows = Callable[[Index], list[Index]]
 
@@ -131,7 +126,7 @@ class PackedProduct:
             value = self.view.load(self.a, [*self.a_at(start + r), tir.ramp(base, lanes)])
             return tir.store(rows, [tir.ramp(r * pitch + base, lanes)], value)
 
-        return tir.serial(count, lambda r: vector_steps(self.k, self.lanes, lambda b, n: element(r, b, n)), "row")
+        return tir.serial(count, lambda r: tiling.vector_steps(self.k, self.lanes, lambda b, n: element(r, b, n)), "row")
 
     def _reader(self, buffer: Buffer, pitch: int, start: Index) -> Callable[[Index, Index], Expr]:
         return lambda row, k: read_flat(buffer, (row - start) * pitch + k, 1, self.dtype)
@@ -174,7 +169,7 @@ class PackedProduct:
     @property
     def lanes(self) -> int:
         """Lanes of a vector of that type."""
-        return vector_lanes(self.target, self.dtype)
+        return tiling.vector_lanes(self.target, self.dtype)
 
     @property
     def _pitch(self) -> int:
@@ -186,13 +181,7 @@ class PackedProduct:
         buffer = self.view.buffer_of(self.a)
         if buffer is None or self.a_row is None or self.dtype != str(buffer.ty.dtype):
             return True
-        return (self.a_row * 4) % _ALIASING_BYTES == 0 and self.n > 4 * self.panel and tir.static(self.rows) != 1
-
-
-def vector_lanes(target: Target, dtype: str) -> int:
-    """Return the elements of a vector register, of TVM's element type ``dtype``."""
-    bits = int("".join(c for c in dtype.split("_")[0] if c.isdigit()) or 8)
-    return max(1, target.vector_bytes * 8 // bits)
+        return (self.a_row * 4) % tiling.ALIASING_BYTES == 0 and self.n > 4 * self.panel and tir.static(self.rows) != 1
 
 
 def bias_vector(view: KernelView, bias: Value | None, at: Index, lanes: int, dtype: str) -> Expr:
@@ -200,14 +189,6 @@ def bias_vector(view: KernelView, bias: Value | None, at: Index, lanes: int, dty
     if bias is None:
         return tir.const(0, dtype, lanes)
     return view.load(bias, [tir.ramp(at, lanes)])
-
-
-def vector_steps(extent: int, lanes: int, body: Callable[[Expr, int], Stmt]) -> Stmt:
-    """Return a loop over ``range(extent)`` in vectors; the body takes the first index and the lanes."""
-    whole = extent // lanes
-    parts = [tir.serial(whole, lambda v: body(v * lanes, lanes), "v")] if whole else []
-    parts += [body(tir.index(whole * lanes + o), n) for o, n in tiling.column_vectors(extent - whole * lanes, lanes)]
-    return tir.seq(*parts)
 
 
 def row_indices(leading: Sequence[Index]) -> Rows:
@@ -223,7 +204,6 @@ def matmul_packed(view: KernelView, target: Target) -> Stmt:
     a, w, bias = op.a, op.w, op.bias
     leading = view.shape(a)[:-1]
     k = w.shape[1]
-    statics = [tir.static(e) for e in leading]
-    rows: Index = prod(s for s in statics if s is not None) if None not in statics else tir.product(leading)
+    rows = tiling.total(leading)
     at = row_indices(leading)
     return PackedProduct(view, target, a, w, bias, rows, k, op.n, op.panel, at, at, k).emit()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from lepton_backends.tvm import tir
-from lepton_backends.tvm.tir import Index, Stmt
+from lepton_backends.tvm.tir import Expr, Index, Stmt
 from lepton_ir.target import Target
 
 STREAM_BYTES = 8
 """Bytes per cycle that one core reads from beyond its second-level cache, about."""
+
+ALIASING_BYTES = 2048
+"""Rows this many bytes apart (or a multiple) fall into so few sets of the first-level cache that they evict
+each other while a tile reads them side by side; such rows are copied to scratch rows with a better distance."""
 
 _ROWS_32 = {1: 16, 2: 14, 3: 9, 4: 7}
 _ROWS_16_FMA = {1: 12, 2: 6, 3: 4, 4: 3}
@@ -25,6 +30,26 @@ def max_rows(target: Target, vectors: int) -> int:
     """
     table = _ROWS_32 if target.registers >= 32 else _ROWS_16_FMA if target.has_fma else _ROWS_16
     return table.get(vectors, max(1, table[4] * 4 // vectors))
+
+
+def vector_lanes(target: Target, dtype: str) -> int:
+    """Return the elements of a vector register, of TVM's element type ``dtype``."""
+    bits = int("".join(c for c in dtype.split("_")[0] if c.isdigit()) or 8)
+    return max(1, target.vector_bytes * 8 // bits)
+
+
+def vector_steps(extent: int, lanes: int, body: Callable[[Expr, int], Stmt]) -> Stmt:
+    """Return a loop over ``range(extent)`` in vectors; the body takes the first index and the lanes."""
+    whole = extent // lanes
+    parts = [tir.serial(whole, lambda v: body(v * lanes, lanes), "v")] if whole else []
+    parts += [body(tir.index(whole * lanes + o), n) for o, n in column_vectors(extent - whole * lanes, lanes)]
+    return tir.seq(*parts)
+
+
+def total(extents: Sequence[Index]) -> Index:
+    """Return the product of extents, an int where all are known."""
+    known = [tir.static(e) for e in extents]
+    return tir.product(extents) if None in known else prod(k for k in known if k is not None)
 
 
 def column_vectors(width: int, lanes: int) -> list[tuple[int, int]]:
