@@ -121,7 +121,15 @@ class CompiledModel:
         """
         arrays = self._check(args, kwargs)
         worker = self._take()
-        results = worker.run(arrays, self._weight_pointers)
+        try:
+            results = worker.run(arrays, self._weight_pointers)
+        except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+            raise LeptonError(
+                "the model failed while it ran",
+                where=self.artifact.manifest.name,
+                why=str(error).strip() or type(error).__name__,
+                help="most likely there was not enough memory for inputs of these sizes",
+            ) from error
         # Only a worker that came through is used again.
         self._idle.append(worker)
         arrays = [from_stored(r, spec.type.dtype) for r, spec in zip(results, self.outputs, strict=True)]

@@ -156,6 +156,20 @@ def test_all_problems_are_named_at_once(model: runtime.CompiledModel) -> None:
         assert part in text
 
 
+def test_failure_while_running_is_an_error_of_ours(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = runtime.load(artifact)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(model._idle[0], "_run", fail)
+    with pytest.raises(LeptonError) as caught:
+        model(X, YES)
+    assert "out of memory" in str(caught.value)
+    # The next call takes a machine of its own.
+    np.testing.assert_array_equal(model(X, YES)["y"], reference(X, True))
+
+
 def test_many_threads_share_one_model(artifact: Artifact) -> None:
     model = runtime.load(artifact, threads=1)
     wrong: list[int] = []
