@@ -107,7 +107,9 @@ class Recurrent(Operation):
         if value is None:
             zeros: Value = b.tensor_full(scalar(b, self.x, 0), shape=shape)
             return zeros
-        return _part(b, value, d)
+        # The state's batch may bear another name than the input's; here they are one.
+        part: Value = b.tensor_reshape(_part(b, value, d), shape=shape)
+        return part
 
     def activation(self, b: Builder, d: int, index: int, x: Value) -> Value:
         """Apply the ``index``-th activation of direction ``d``."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lepton_ir.ir import Builder, Constant, Expr, Module, Operation, TensorType
+from lepton_ir.ir import Builder, Constant, Expr, FusionKind, Module, Operation, TensorType
 from lepton_ir.ir.core import Operation as CoreOperation
 from lepton_ir.passes import Pass, PassContext, register_pass
 from lepton_ir.rewrite import constant_of, remove_dead_ops
@@ -21,7 +21,7 @@ class ConstantFold(Pass):
 
     Attributes:
         max_growth: bytes by which the result may be larger than the operands, so that an expanded scalar does
-            not become a large weight.
+            not become a large weight. The weights of anchors are computed whatever their size.
     """
 
     max_growth: int = 1 << 18
@@ -50,7 +50,7 @@ class ConstantFold(Pass):
             return False
         given = sum(c.nbytes for c in constants if c is not None)
         made = sum(prod(r.tensor.static_shape) * r.tensor.dtype.numpy.itemsize for r in op.results)
-        return made <= given + self.max_growth
+        return made <= given + self.max_growth or _is_weight(op)
 
     def _fold(self, op: CoreOperation, ctx: PassContext) -> bool:
         operands = [None if v is None else op_array(v) for v in op.operands]
@@ -65,6 +65,12 @@ class ConstantFold(Pass):
         builder = Builder.before_op(op)
         op.replace_with([_constant(builder, a, r) for a, r in zip(arrays, op.results, strict=True)])
         return True
+
+
+def _is_weight(op: Operation) -> bool:
+    """Whether convolutions, products and the like read the results, and nothing else does: then they need them."""
+    users = [user for r in op.results for user in r.users]
+    return bool(users) and all(isinstance(u, Operation) and u.fusion is FusionKind.ANCHOR for u in users)
 
 
 def op_array(value: Any) -> np.ndarray:

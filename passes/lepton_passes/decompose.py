@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lepton_ir.diagnostics import LeptonError
-from lepton_ir.ir import REGISTRY
+from lepton_ir.ir import REGISTRY, InferenceError, Value
 from lepton_ir.ops.elementwise import Elementwise
 from lepton_ir.passes import PassContext, PatternPass, register_pass
-from lepton_ir.rewrite import Pattern, Rewrite, rewrite_pattern
+from lepton_ir.rewrite import Pattern, PatternRewriter, Rewrite, rewrite_pattern
 
 _DIRECT = (
     "nn.attention",
@@ -25,6 +25,18 @@ _DIRECT = (
     "tensor.one_hot",
     "tensor.tile",
 )
+
+
+def _parts(op: Any, rw: PatternRewriter) -> list[Value]:
+    try:
+        return list(op.decompose(rw))
+    except InferenceError as error:
+        raise LeptonError(
+            f"{op.name} cannot be decomposed",
+            where=op.location,
+            why=str(error),
+            help="fix the dynamic dimension that it depends on, with dims={'name': size} at import",
+        ) from error
 
 
 @register_pass("decompose")
@@ -52,7 +64,7 @@ class Decompose(PatternPass):
 
         @rewrite_pattern(*(self.ops or self._composites()), name="decompose")
         def take_apart(op: Any) -> Rewrite:
-            return lambda rw: list(op.decompose(rw))
+            return lambda rw: _parts(op, rw)
 
         return [take_apart]
 

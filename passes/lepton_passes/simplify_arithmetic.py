@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from lepton_ir.rewrite import Failure, Pattern, Rewrite, constant_array, rewrite
 from lepton_ir.rewrite.nodes import COMMUTATIVE
 
 _NEUTRAL_RIGHT = {"add": 0, "sub": 0, "mul": 1, "div": 1, "pow": 1, "or": False, "and": True, "bitwise_or": 0}
+_SMALL = 65536
 _IDEMPOTENT = frozenset({"relu", "abs", "floor", "ceil", "round", "trunc", "sign"})
 _INVOLUTIONS = frozenset({"neg", "not", "bitwise_not", "reciprocal"})
 
@@ -49,7 +50,7 @@ def small_power(op: Any) -> Failure | Rewrite:
 def divide_by_constant(op: Any) -> Failure | Rewrite:
     """Multiplying by the reciprocal is several times as fast as dividing."""
     array = constant_array(op.b)
-    if array is None or not op.y.tensor.dtype.is_float or array.size > 65536:
+    if array is None or not op.y.tensor.dtype.is_float or array.size > _SMALL:
         return Failure("the divisor is not a small float constant", op)
     with np.errstate(all="ignore"):
         inverse = np.float64(1) / array.astype(np.float64)
@@ -84,27 +85,44 @@ def needless_cast(op: Any) -> Failure | Rewrite:
 
 
 @rewrite_pattern("mul", "add")
-def join_scalars(op: Any) -> Failure | Rewrite:
-    """(x * a) * b is x * (a * b), and likewise for sums, for constants with one value."""
-    outer = _with_scalar(op)
-    inner = _with_scalar(outer[0].op) if outer is not None and outer[0].op is not None else None
-    if outer is None or inner is None or outer[0].op.name != op.name or not outer[0].has_one_use:
+def join_constants(op: Any) -> Failure | Rewrite:
+    """(x * a) * b is x * (a * b), and (x + a) + b is x + (a + b)."""
+    outer = _with_constant(op, op.name)
+    inner = _with_constant(outer[0].op, op.name) if outer is not None else None
+    if outer is None or inner is None or not outer[0].has_one_use:
         return Failure("no two constants follow each other", op)
-    if not op.y.tensor.dtype.is_float or inner[0].type != op.y.type:
-        return Failure("the constants broadcast, or the type is not a float", op)
-    joined: Callable[[float, float], float] = (lambda a, b: a * b) if op.name == "mul" else (lambda a, b: a + b)
-    total = joined(inner[1], outer[1])
-    make = "mul" if op.name == "mul" else "add"
-    return lambda rw: getattr(rw, make)(inner[0], rw.const(total, dtype=op.y.tensor.dtype))
+    joined = inner[1] * outer[1] if op.name == "mul" else inner[1] + outer[1]
+    if not np.isfinite(joined).all():
+        return Failure("the constants overflow", op)
+    return lambda rw: getattr(rw, op.name)(inner[0], rw.const(joined, dtype=op.y.tensor.dtype))
 
 
-def _with_scalar(op: Any) -> tuple[Any, float] | None:
-    if op is None or op.name not in ("mul", "add"):
+@rewrite_pattern("mul")
+def scale_of_affine(op: Any) -> Failure | Rewrite:
+    """(x * a + b) * c is x * (a * c) + b * c."""
+    outer = _with_constant(op, "mul")
+    added = _with_constant(outer[0].op, "add") if outer is not None else None
+    inner = _with_constant(added[0].op, "mul") if added is not None else None
+    if outer is None or added is None or inner is None:
+        return Failure("the operand is not x * a + b", op)
+    if not outer[0].has_one_use or not added[0].has_one_use:
+        return Failure("a value inside is read elsewhere too", op)
+    factor, shift = inner[1] * outer[1], added[1] * outer[1]
+    if not np.isfinite(factor).all() or not np.isfinite(shift).all():
+        return Failure("the constants overflow", op)
+    dtype = op.y.tensor.dtype
+    return lambda rw: rw.add(rw.mul(inner[0], rw.const(factor, dtype=dtype)), rw.const(shift, dtype=dtype))
+
+
+def _with_constant(op: Any, name: str) -> tuple[Any, np.ndarray] | None:
+    """Return the other operand and the constant, in float64, of an addition or multiplication by a small constant."""
+    if op is None or op.name != name or not op.y.tensor.dtype.is_float:
         return None
     for x, c in ((op.a, op.b), (op.b, op.a)):
-        number = uniform_scalar(c)
-        if isinstance(number, float) and np.isfinite(number) and x.type == op.y.type:
-            return x, number
+        array = constant_array(c)
+        if array is not None and array.size <= _SMALL and x.type == op.y.type:
+            wide = array.astype(np.float64)
+            return (x, wide) if np.isfinite(wide).all() else None
     return None
 
 
@@ -114,4 +132,4 @@ class SimplifyArithmetic(PatternPass):
     """Drop arithmetic that does nothing, and replace dear operations by cheap ones."""
 
     def patterns(self, ctx: PassContext) -> Sequence[Pattern]:
-        return [neutral_element, small_power, divide_by_constant, twice, needless_cast, join_scalars]
+        return [neutral_element, small_power, divide_by_constant, twice, needless_cast, join_constants, scale_of_affine]
