@@ -74,10 +74,13 @@ def constants(draw: st.DrawFn) -> Constant:
     raw = np.frombuffer(draw(st.binary(min_size=size, max_size=size)), np.uint8)
     if dtype is DType.BOOL:
         raw = raw & 1
+    if dtype.bits < 8 and dtype.is_integer:
+        # An array of small integers has one spelling of each number in memory.
+        low = 1 << (dtype.bits - 1) if dtype.is_signed else 0
+        array = ((raw % (1 << dtype.bits)).astype(np.int8) - low).astype(dtype.numpy)
+        return Constant(array.reshape(shape), draw(names))
     if dtype.bits < 8:
-        low = raw & ((1 << dtype.bits) - 1)
-        sign = np.where(dtype.is_integer and dtype.is_signed and low >> (dtype.bits - 1) == 1, 0xFF << dtype.bits, 0)
-        raw = (low | sign).astype(np.uint8)
+        raw = raw & ((1 << dtype.bits) - 1)
     return Constant(np.array(raw).view(dtype.numpy).reshape(shape), draw(names))
 
 
