@@ -284,6 +284,50 @@ def divisor_of(dim: Dim) -> int:
 
 def is_nonnegative(dim: Dim) -> bool:
     """Return whether ``dim`` is known to be >= 0, symbols being >= 0."""
+    low = bounds(dim)[0]
+    return low is not None and low >= 0
+
+
+def bounds(dim: Dim) -> tuple[int | None, int | None]:
+    """Return numbers that ``dim`` is known not to fall below and not to exceed, None where there are none."""
     if isinstance(dim, int):
-        return dim >= 0
-    return all(c >= 0 for _, c in dim.terms)
+        return dim, dim
+    low: int | None = 0
+    high: int | None = 0
+    for mono, coef in dim.terms:
+        least, most = _monomial_bounds(mono)
+        if coef < 0:
+            least, most = most, least
+        low = None if low is None or least is None else low + coef * least
+        high = None if high is None or most is None else high + coef * most
+    return low, high
+
+
+def _monomial_bounds(mono: Monomial) -> tuple[int | None, int | None]:
+    low: int = 1
+    high: int | None = 1
+    for atom, power in mono:
+        least, most = (0, None) if isinstance(atom, Sym) else _function_bounds(atom)
+        if least is None or (least < 0 and (power > 1 or len(mono) > 1)):
+            # A factor that may be negative turns the bounds of the others around; that is not followed here.
+            return (None, most) if power == len(mono) == 1 else (None, None)
+        low *= least**power
+        high = None if high is None or most is None else high * most**power
+    return low, high
+
+
+def _function_bounds(atom: Func) -> tuple[int | None, int | None]:
+    (a_low, a_high), (b_low, b_high) = bounds(atom.lhs), bounds(atom.rhs)
+    if atom.fn == "min":
+        known = [h for h in (a_high, b_high) if h is not None]
+        return (None if a_low is None or b_low is None else min(a_low, b_low)), min(known, default=None)
+    if atom.fn == "max":
+        known = [x for x in (a_low, b_low) if x is not None]
+        return max(known, default=None), (None if a_high is None or b_high is None else max(a_high, b_high))
+    if not isinstance(atom.rhs, int) or atom.rhs < 1:
+        return (0, None) if a_low is not None and a_low >= 0 and b_low is not None and b_low >= 0 else (None, None)
+    if atom.fn == "mod":
+        return 0, atom.rhs - 1
+    divide = floordiv if atom.fn == "floordiv" else ceildiv
+    low, high = (None if x is None else evaluate(divide(x, atom.rhs), {}) for x in (a_low, a_high))
+    return low, high

@@ -12,6 +12,7 @@ from lepton_ir.ir.core import OpResult, Value
 from lepton_ir.ir.opdef import InferenceError, attribute, operand, optional_operand, result
 from lepton_ir.ir.types import Type
 from lepton_ir.ops.elementwise import Elementwise, FloatUnary, Unary
+from lepton_ir.ops.folds import arithmetic as arithmetic_folds
 from lepton_ir.ops.special import erf, sigmoid, softplus
 from lepton_ir.ops.support import Array
 
@@ -25,6 +26,7 @@ class Relu(Unary):
     """max(x, 0)."""
 
     name = "relu"
+    canonicalizations = (arithmetic_folds.twice_is_once,)
 
     def compute(self, x: Array) -> Array:
         return np.maximum(x, np.zeros((), x.dtype))
@@ -238,6 +240,7 @@ class Clip(Elementwise):
     """x raised to ``min`` and lowered to ``max``, where they are given; ``max`` wins over ``min``."""
 
     name = "clip"
+    canonicalizations = (arithmetic_folds.idle_clip,)
     x: Value = operand()
     min: Value | None = optional_operand("rank 0")
     max: Value | None = optional_operand("rank 0")

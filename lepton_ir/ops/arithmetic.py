@@ -9,6 +9,7 @@ from lepton_ir.ir.opdef import FusionKind, InferenceError, attribute, operand, r
 from lepton_ir.ir.types import DType, TensorType
 from lepton_ir.ops import symbolic
 from lepton_ir.ops.elementwise import Binary, Elementwise
+from lepton_ir.ops.folds import arithmetic as arithmetic_folds
 from lepton_ir.ops.support import Array, require_same_dtype
 
 
@@ -16,6 +17,11 @@ class Add(Binary):
     """a + b; integers wrap."""
 
     name = "add"
+    canonicalizations = (
+        arithmetic_folds.neutral_element,
+        arithmetic_folds.sum_with_negation,
+        arithmetic_folds.operand_expanded,
+    )
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -26,6 +32,11 @@ class Sub(Binary):
     """a - b; integers wrap."""
 
     name = "sub"
+    canonicalizations = (
+        arithmetic_folds.neutral_element,
+        arithmetic_folds.sum_with_negation,
+        arithmetic_folds.operand_expanded,
+    )
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -36,6 +47,7 @@ class Mul(Binary):
     """a * b; integers wrap."""
 
     name = "mul"
+    canonicalizations = (arithmetic_folds.neutral_element, arithmetic_folds.operand_expanded)
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -46,6 +58,12 @@ class Div(Binary):
     """a / b; for integers the quotient is truncated toward zero."""
 
     name = "div"
+    canonicalizations = (
+        arithmetic_folds.neutral_element,
+        arithmetic_folds.divide_by_constant,
+        arithmetic_folds.one_over,
+        arithmetic_folds.operand_expanded,
+    )
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -63,6 +81,7 @@ class FloorDiv(Binary):
     """The largest integer that is at most a / b."""
 
     name = "floordiv"
+    canonicalizations = (arithmetic_folds.neutral_element,)
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -86,6 +105,11 @@ class Pow(Binary):
     """a to the power of b; b may have another element type."""
 
     name = "pow"
+    canonicalizations = (
+        arithmetic_folds.neutral_element,
+        arithmetic_folds.small_power,
+        arithmetic_folds.operand_expanded,
+    )
 
     def check_dtypes(self, tensors: list[TensorType]) -> None:
         """Base and exponent may differ."""
@@ -104,6 +128,7 @@ class Minimum(Binary):
     """The smaller of a and b; NaN where one is NaN."""
 
     name = "minimum"
+    canonicalizations = (arithmetic_folds.operand_expanded,)
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -114,6 +139,7 @@ class Maximum(Binary):
     """The larger of a and b; NaN where one is NaN."""
 
     name = "maximum"
+    canonicalizations = (arithmetic_folds.maximum_with_zero, arithmetic_folds.operand_expanded)
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -134,6 +160,7 @@ class PRelu(Elementwise):
     """x where x >= 0, else slope * x."""
 
     name = "prelu"
+    canonicalizations = (arithmetic_folds.prelu_with_one_slope,)
     fusion = FusionKind.BROADCAST
     x: Value = operand()
     slope: Value = operand("broadcast against x")
@@ -147,6 +174,7 @@ class Where(Elementwise):
     """x where the condition holds, else y."""
 
     name = "where"
+    canonicalizations = (arithmetic_folds.where_decided, arithmetic_folds.where_not)
     fusion = FusionKind.BROADCAST
     accepts = "any"
     is_shape_computation = True

@@ -6,6 +6,7 @@ import numpy as np
 
 from lepton_ir.ops import symbolic
 from lepton_ir.ops.elementwise import Binary, Comparison
+from lepton_ir.ops.folds import arithmetic as arithmetic_folds
 from lepton_ir.ops.support import Array
 
 
@@ -13,6 +14,7 @@ class Equal(Comparison):
     """Whether a equals b."""
 
     name = "eq"
+    canonicalizations = (arithmetic_folds.operand_expanded,)
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -23,6 +25,7 @@ class NotEqual(Comparison):
     """Whether a differs from b."""
 
     name = "ne"
+    canonicalizations = (arithmetic_folds.operand_expanded,)
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -33,6 +36,7 @@ class Less(Comparison):
     """Whether a is less than b."""
 
     name = "lt"
+    canonicalizations = (arithmetic_folds.operand_expanded,)
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -43,6 +47,7 @@ class LessEqual(Comparison):
     """Whether a is at most b."""
 
     name = "le"
+    canonicalizations = (arithmetic_folds.operand_expanded,)
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -53,6 +58,7 @@ class Greater(Comparison):
     """Whether a is greater than b."""
 
     name = "gt"
+    canonicalizations = (arithmetic_folds.operand_expanded,)
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -63,6 +69,7 @@ class GreaterEqual(Comparison):
     """Whether a is at least b."""
 
     name = "ge"
+    canonicalizations = (arithmetic_folds.operand_expanded,)
     is_shape_computation = True
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -73,6 +80,7 @@ class And(Binary):
     """Logical and."""
 
     name = "and"
+    canonicalizations = (arithmetic_folds.neutral_element, arithmetic_folds.operand_expanded)
     accepts = "bool"
     is_shape_computation = True
 
@@ -84,6 +92,7 @@ class Or(Binary):
     """Logical or."""
 
     name = "or"
+    canonicalizations = (arithmetic_folds.neutral_element, arithmetic_folds.operand_expanded)
     accepts = "bool"
     is_shape_computation = True
 
@@ -95,6 +104,7 @@ class Xor(Binary):
     """Logical exclusive or."""
 
     name = "xor"
+    canonicalizations = (arithmetic_folds.neutral_element,)
     accepts = "bool"
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -115,6 +125,7 @@ class BitwiseOr(Binary):
     """Bits that are set in either."""
 
     name = "bitwise_or"
+    canonicalizations = (arithmetic_folds.neutral_element,)
     accepts = "integer"
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -125,6 +136,7 @@ class BitwiseXor(Binary):
     """Bits that are set in exactly one."""
 
     name = "bitwise_xor"
+    canonicalizations = (arithmetic_folds.neutral_element,)
     accepts = "integer"
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -135,6 +147,7 @@ class ShiftLeft(Binary):
     """a with its bits moved b places up; 0 where b is the width or more."""
 
     name = "shift_left"
+    canonicalizations = (arithmetic_folds.neutral_element,)
     accepts = "integer"
 
     def compute(self, a: Array, b: Array) -> Array:
@@ -145,6 +158,7 @@ class ShiftRight(Binary):
     """a with its bits moved b places down; the sign is kept."""
 
     name = "shift_right"
+    canonicalizations = (arithmetic_folds.neutral_element,)
     accepts = "integer"
 
     def compute(self, a: Array, b: Array) -> Array:

@@ -16,6 +16,7 @@ from lepton_ir.ir.opdef import (
     variadic_result,
 )
 from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type
+from lepton_ir.ops.folds import shape as shape_folds
 
 
 class Yield(Operation):
@@ -53,6 +54,7 @@ class If(Operation):
     """Runs one of two regions, which may use the values around them, and gives what it yields."""
 
     name = "control.if"
+    canonicalizations = (shape_folds.if_decided,)
     condition: Value = operand("bool, rank 0")
     then_region: Region = region("run where the condition holds")
     else_region: Region = region("run where it does not")

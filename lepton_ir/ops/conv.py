@@ -11,6 +11,7 @@ from lepton_ir.ir.core import OpResult, Value
 from lepton_ir.ir.dim import Dim, ceildiv
 from lepton_ir.ir.opdef import InferenceError, attribute, operand, optional_operand, result
 from lepton_ir.ir.types import TensorType, Type
+from lepton_ir.ops.folds import shape as shape_folds
 from lepton_ir.ops.numerics import matmul
 from lepton_ir.ops.support import (
     Array,
@@ -87,6 +88,7 @@ class Conv(Convolution):
     """
 
     name = "nn.conv"
+    canonicalizations = (shape_folds.conv_of_pad,)
     layout = layout_attribute()
     y: OpResult = result()
 

@@ -7,6 +7,7 @@ import numpy as np
 from lepton_ir.ir.core import OpResult, Value
 from lepton_ir.ir.opdef import InferenceError, attribute, operand, result
 from lepton_ir.ir.types import TensorType, Type
+from lepton_ir.ops.folds import shape as shape_folds
 from lepton_ir.ops.shape import Injective
 from lepton_ir.ops.support import Array, dims_differ, normalize_axis, require_integer
 
@@ -15,6 +16,7 @@ class Gather(Injective):
     """Slices of x along an axis, picked by index; negative indices count from the end."""
 
     name = "tensor.gather"
+    canonicalizations = (shape_folds.gather_one,)
     x: Value = operand()
     indices: Value = operand("integers of any shape")
     axis = attribute(int, default=0)

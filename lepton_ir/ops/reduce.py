@@ -12,6 +12,7 @@ from lepton_ir.ir.core import OpResult, Value
 from lepton_ir.ir.opdef import FusionKind, InferenceError, Operation, attribute, operand, result
 from lepton_ir.ir.types import DType, TensorType, Type
 from lepton_ir.ops.elementwise import ACCEPTS
+from lepton_ir.ops.folds import shape as shape_folds
 from lepton_ir.ops.support import Array, narrow, normalize_axes, normalize_axis, widen
 
 
@@ -54,6 +55,7 @@ class ReduceSum(Reduction):
     """The sum."""
 
     name = "reduce.sum"
+    canonicalizations = (shape_folds.reduce_nothing,)
     is_shape_computation = True
 
     def compute(self, x: Array, axes: tuple[int, ...]) -> Array:
@@ -64,6 +66,7 @@ class ReduceMean(Reduction):
     """The mean; of integers, truncated toward zero."""
 
     name = "reduce.mean"
+    canonicalizations = (shape_folds.reduce_nothing,)
 
     def compute(self, x: Array, axes: tuple[int, ...]) -> Array:
         return np.mean(x, axes, keepdims=self.keepdims)
@@ -73,6 +76,7 @@ class ReduceMax(Reduction):
     """The largest element; NaN where one is NaN. Of no elements: the type's smallest value."""
 
     name = "reduce.max"
+    canonicalizations = (shape_folds.reduce_nothing,)
     accepts = "any"
 
     def compute(self, x: Array, axes: tuple[int, ...]) -> Array:
@@ -83,6 +87,7 @@ class ReduceMin(Reduction):
     """The smallest element; NaN where one is NaN. Of no elements: the type's largest value."""
 
     name = "reduce.min"
+    canonicalizations = (shape_folds.reduce_nothing,)
     accepts = "any"
 
     def compute(self, x: Array, axes: tuple[int, ...]) -> Array:
@@ -93,6 +98,7 @@ class ReduceProd(Reduction):
     """The product."""
 
     name = "reduce.prod"
+    canonicalizations = (shape_folds.reduce_nothing,)
     is_shape_computation = True
 
     def compute(self, x: Array, axes: tuple[int, ...]) -> Array:
@@ -177,6 +183,7 @@ class ReduceAny(Reduction):
     """Whether one element holds."""
 
     name = "reduce.any"
+    canonicalizations = (shape_folds.reduce_nothing,)
     accepts = "bool"
 
     def compute(self, x: Array, axes: tuple[int, ...]) -> Array:
@@ -187,6 +194,7 @@ class ReduceAll(Reduction):
     """Whether every element holds."""
 
     name = "reduce.all"
+    canonicalizations = (shape_folds.reduce_nothing,)
     accepts = "bool"
 
     def compute(self, x: Array, axes: tuple[int, ...]) -> Array:

@@ -22,6 +22,7 @@ from lepton_ir.ir.opdef import (
     variadic_result,
 )
 from lepton_ir.ir.types import TensorType, Type
+from lepton_ir.ops.folds import shape as shape_folds
 from lepton_ir.ops.support import (
     Array,
     broadcast,
@@ -46,6 +47,7 @@ class Reshape(Injective):
     """The elements of x, in row-major order, in another shape."""
 
     name = "tensor.reshape"
+    canonicalizations = (shape_folds.same_shape, shape_folds.reshape_of_reshape)
     x: Value = operand()
     shape = dims_attribute(doc="the shape of the result; every entry is a size, there is no -1")
     y: OpResult = result()
@@ -65,6 +67,7 @@ class Transpose(Injective):
     """x with its axes in another order: axis i of the result is axis ``perm[i]`` of x."""
 
     name = "tensor.transpose"
+    canonicalizations = (shape_folds.transpose_in_order, shape_folds.transpose_of_transpose)
     x: Value = operand()
     perm = attribute(tuple[int, ...])
     y: OpResult = result()
@@ -83,6 +86,7 @@ class Expand(Injective):
     """x broadcast to a shape; axes of size 1 and new leading axes are repeated."""
 
     name = "tensor.expand"
+    canonicalizations = (shape_folds.same_shape, shape_folds.expand_of_expand)
     fusion = FusionKind.INJECTIVE
     x: Value = operand()
     shape = dims_attribute(doc="the shape of the result")
@@ -104,6 +108,7 @@ class Concat(Injective):
     """The operands one after the other along an axis."""
 
     name = "tensor.concat"
+    canonicalizations = (shape_folds.concat_of_few, shape_folds.concat_of_concat, shape_folds.concat_of_split)
     xs: tuple[Value, ...] = variadic_operand("at least one; equal in all other axes")
     axis = attribute(int)
     y: OpResult = result()
@@ -136,6 +141,7 @@ class Split(Injective):
     """x cut along an axis into pieces of the given sizes."""
 
     name = "tensor.split"
+    canonicalizations = (shape_folds.split_into_one,)
     x: Value = operand()
     axis = attribute(int, default=0)
     sizes = dims_attribute(doc="the size of each piece; their sum is the size of the axis")
@@ -170,6 +176,7 @@ class Pad(Injective):
     """x with elements added before and after each axis (or cut off, where a pad is negative)."""
 
     name = "tensor.pad"
+    canonicalizations = (shape_folds.pad_by_nothing,)
     x: Value = operand()
     value: Value | None = optional_operand("rank 0, what to pad with; 0 where absent")
     pads = dims_attribute(doc="how many before each axis, then how many after each")
@@ -212,6 +219,7 @@ class Tile(Injective):
     """x repeated along every axis."""
 
     name = "tensor.tile"
+    canonicalizations = (shape_folds.pad_by_nothing,)
     x: Value = operand()
     repeats = dims_attribute(doc="how often, one number per axis")
     y: OpResult = result()

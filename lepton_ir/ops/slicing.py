@@ -8,6 +8,7 @@ from lepton_ir.ir.core import OpResult, Value
 from lepton_ir.ir.dim import Dim, ceildiv, dmax, dmin, is_nonnegative
 from lepton_ir.ir.opdef import InferenceError, attribute, dims_attribute, operand, result
 from lepton_ir.ir.types import Type
+from lepton_ir.ops.folds import shape as shape_folds
 from lepton_ir.ops.shape import Injective
 from lepton_ir.ops.support import Array, ints, normalize_axes, require_count
 
@@ -59,6 +60,7 @@ class Slice(Injective):
     """
 
     name = "tensor.slice"
+    canonicalizations = (shape_folds.same_shape,)
     x: Value = operand()
     starts = dims_attribute()
     ends = dims_attribute()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lepton_ir.ops.elementwise import FloatUnary
+from lepton_ir.ops.folds import arithmetic as arithmetic_folds
 from lepton_ir.ops.support import Array
 
 
@@ -30,6 +31,7 @@ class Log(FloatUnary):
     """The natural logarithm of x."""
 
     name = "log"
+    canonicalizations = (arithmetic_folds.log_of_softmax,)
 
     def compute(self, x: Array) -> Array:
         return np.log(x)

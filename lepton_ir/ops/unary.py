@@ -7,6 +7,7 @@ import numpy as np
 from lepton_ir.ir.opdef import attribute
 from lepton_ir.ir.types import DType, TensorType, Type
 from lepton_ir.ops.elementwise import FloatUnary, Unary
+from lepton_ir.ops.folds import arithmetic as arithmetic_folds
 from lepton_ir.ops.special import erf, sigmoid
 from lepton_ir.ops.support import Array
 
@@ -15,6 +16,7 @@ class Neg(Unary):
     """-x; integers wrap."""
 
     name = "neg"
+    canonicalizations = (arithmetic_folds.twice_is_nothing,)
     is_shape_computation = True
 
     def compute(self, x: Array) -> Array:
@@ -25,6 +27,7 @@ class Abs(Unary):
     """The absolute value of x."""
 
     name = "abs"
+    canonicalizations = (arithmetic_folds.twice_is_once,)
 
     def compute(self, x: Array) -> Array:
         return np.abs(x)
@@ -34,6 +37,7 @@ class Sign(Unary):
     """-1, 0 or 1 as x is negative, zero or positive; NaN stays NaN."""
 
     name = "sign"
+    canonicalizations = (arithmetic_folds.twice_is_once,)
 
     def compute(self, x: Array) -> Array:
         return np.sign(x)
@@ -43,6 +47,7 @@ class Reciprocal(FloatUnary):
     """1 / x."""
 
     name = "reciprocal"
+    canonicalizations = (arithmetic_folds.reciprocal_of_root,)
 
     def compute(self, x: Array) -> Array:
         return np.reciprocal(x)
@@ -70,6 +75,7 @@ class Floor(FloatUnary):
     """The largest integer that is at most x."""
 
     name = "floor"
+    canonicalizations = (arithmetic_folds.twice_is_once,)
 
     def compute(self, x: Array) -> Array:
         return np.floor(x)
@@ -79,6 +85,7 @@ class Ceil(FloatUnary):
     """The smallest integer that is at least x."""
 
     name = "ceil"
+    canonicalizations = (arithmetic_folds.twice_is_once,)
 
     def compute(self, x: Array) -> Array:
         return np.ceil(x)
@@ -88,6 +95,7 @@ class Round(FloatUnary):
     """The integer nearest to x, halves to the even one."""
 
     name = "round"
+    canonicalizations = (arithmetic_folds.twice_is_once,)
 
     def compute(self, x: Array) -> Array:
         return np.rint(x)
@@ -97,6 +105,7 @@ class Trunc(FloatUnary):
     """The integer part of x."""
 
     name = "trunc"
+    canonicalizations = (arithmetic_folds.twice_is_once,)
 
     def compute(self, x: Array) -> Array:
         return np.trunc(x)
@@ -124,6 +133,7 @@ class Not(Unary):
     """Logical negation."""
 
     name = "not"
+    canonicalizations = (arithmetic_folds.twice_is_nothing, arithmetic_folds.not_equal)
     accepts = "bool"
 
     def compute(self, x: Array) -> Array:
@@ -134,6 +144,7 @@ class BitwiseNot(Unary):
     """Every bit of x inverted."""
 
     name = "bitwise_not"
+    canonicalizations = (arithmetic_folds.twice_is_nothing,)
     accepts = "integer"
 
     def compute(self, x: Array) -> Array:
@@ -172,6 +183,7 @@ class Cast(Unary):
     """
 
     name = "cast"
+    canonicalizations = (arithmetic_folds.idle_cast, arithmetic_folds.cast_of_widening)
     accepts = "any"
     is_shape_computation = True
     to = attribute(DType, doc="the element type of the result")

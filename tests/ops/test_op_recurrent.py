@@ -11,15 +11,15 @@ from op_harness import assert_close, evaluate, floats, make, ort, reference
 from lepton_ir.ir import DType, InferenceError, TensorType, sym, tensor
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
-T, B, I, H = 4, 3, 5, 6
+T, B, INPUTS, H = 4, 3, 5, 6
 
 
 def operands(kind: str, directions: int) -> list[Any]:
     """Return x, w, r, b, sequence lengths, h0 (and c0)."""
     g = GATES[kind] * H
     arrays: list[Any] = [
-        floats(T, B, I, seed=1),
-        floats(directions, g, I, seed=2),
+        floats(T, B, INPUTS, seed=1),
+        floats(directions, g, INPUTS, seed=2),
         floats(directions, g, H, seed=3) / 3,
         floats(directions, 2 * g, seed=4),
         None,
@@ -76,15 +76,15 @@ def test_activations(activations: tuple[str, ...], alpha: tuple[float, ...], bet
 
 
 def test_recurrent_errors() -> None:
-    x, w, r = tensor((T, B, I)), tensor((1, 4 * H, I)), tensor((1, 4 * H, H))
+    x, w, r = tensor((T, B, INPUTS)), tensor((1, 4 * H, INPUTS)), tensor((1, 4 * H, H))
     with pytest.raises(InferenceError, match=r"r of nn.lstm must be \[1, 24, 6\]"):
         make("nn.lstm", x, w, w, hidden_size=H)
-    with pytest.raises(InferenceError, match='nn.lstm has no direction "backward"'):
+    with pytest.raises(InferenceError, match=r'nn.lstm has no direction "backward"'):
         make("nn.lstm", x, w, r, hidden_size=H, direction="backward")
-    with pytest.raises(InferenceError, match="nn.lstm knows no activation Gelu"):
+    with pytest.raises(InferenceError, match=r"nn.lstm knows no activation Gelu"):
         make("nn.lstm", x, w, r, hidden_size=H, activations=("Gelu", "Tanh", "Tanh"))
     n = sym("N")
-    assert make("nn.lstm", tensor((n, B, I)), w, r, hidden_size=H).results[0].type == tensor((n, 1, B, H))
+    assert make("nn.lstm", tensor((n, B, INPUTS)), w, r, hidden_size=H).results[0].type == tensor((n, 1, B, H))
 
 
 QUANTIZED = [np.uint8, np.int8, np.uint16, np.int16]

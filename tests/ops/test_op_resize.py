@@ -81,7 +81,7 @@ def test_crop_and_resize() -> None:
 def test_inference_and_errors() -> None:
     n, h = sym("N"), sym("H")
     assert make("nn.resize", tensor((n, 3, h, 8)), sizes=(2 * h, 16)).result.type == tensor((n, 3, 2 * h, 16))
-    with pytest.raises(InferenceError, match='mode of nn.resize must be one of nearest, linear, cubic, got "area"'):
+    with pytest.raises(InferenceError, match=r'mode of nn.resize must be one of nearest, linear, cubic, got "area"'):
         make("nn.resize", tensor((1, 3, 8, 8)), sizes=(4, 4), mode="area")
-    with pytest.raises(InferenceError, match="sizes of nn.resize needs 2 entries"):
+    with pytest.raises(InferenceError, match=r"sizes of nn.resize needs 2 entries"):
         make("nn.resize", tensor((1, 3, 8, 8)), sizes=(1, 3, 4, 4))
