@@ -56,20 +56,22 @@ class RegisterTile:
         ends = [finish(row, offset, lanes, self.value(row, offset, lanes)) for row, offset, lanes in self._all()]
         return tir.seq(*allocations, *starts, reduce(self), *ends)
 
-    def multiply_add(self, a: Callable[[int, int, int], Expr], w: Callable[[int, int], Expr]) -> Stmt:
+    def multiply_add(self, a: Callable[[int, int, int], Expr | None], w: Callable[[int, int], Expr]) -> Stmt:
         """Return one step of the reduction: every row's element times the vectors of the weight.
 
         Args:
-            a: the element of a row for the vector at (offset, lanes): a scalar, or one element per lane.
+            a: the element of a row for the vector at (offset, lanes): a scalar, or one element per lane; None where
+                it contributes nothing.
             w: the weight's vector at (offset, lanes).
         """
         weights = {offset: w(offset, lanes) for offset, lanes in self.vectors}
-        return tir.seq(
-            *(
-                self._set(row, o, n, self.value(row, o, n) + tir.broadcast(a(row, o, n), n) * weights[o])
-                for row, o, n in self._all()
-            )
-        )
+        steps = []
+        for row, offset, lanes in self._all():
+            element = a(row, offset, lanes)
+            if element is not None:
+                product = tir.broadcast(element, lanes) * weights[offset]
+                steps.append(self._set(row, offset, lanes, self.value(row, offset, lanes) + product))
+        return tir.seq(*steps)
 
     def _all(self) -> list[tuple[int, int, int]]:
         return [(row, offset, lanes) for row in range(self.rows) for offset, lanes in self.vectors]
