@@ -249,10 +249,11 @@ class KernelView:
         """
         if values is None:
             assert self.anchor is not None
-            values, acc = [self.anchor.results[0]], [acc]
+            values = [self.anchor.results[0]]
+        elements = acc if isinstance(acc, (list, tuple)) else [acc]
         with tir.bindings() as bound:
             found = {v: (tir.bind(tir.cast(a, self.dtype(v)), "acc"), [tir.index(i) for i in indices])
-                     for v, a in zip(values, acc, strict=True)}  # fmt: skip
+                     for v, a in zip(values, elements, strict=True)}  # fmt: skip
             self._memo = {}
             try:
                 self._propagate(found)
