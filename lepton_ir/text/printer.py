@@ -53,7 +53,7 @@ def save_module(module: Module, path: str | os.PathLike[str], *, locations: bool
 def print_operation(op: Operation, *, locations: bool = False) -> str:
     """Return one operation (and what is inside it) as text, for messages."""
     printer = Printer(ELIDE_ABOVE, locations)
-    inside = {v for inner in op.walk() for v in inner.results}
+    inside: set[Value] = {v for inner in op.walk() for v in inner.results}
     inside.update(a for inner in op.walk() for region in inner.regions for a in region.block.arguments)
     for value in dict.fromkeys(v for inner in op.walk() for v in inner.present_operands):
         if value not in inside:
