@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import build_module, call_kernel, prim_functions
 from lepton_backends.tvm import build, linker
+from lepton_backends.tvm.memory import planned_bytes
 from lepton_backends.tvm.relax_program import RelaxProgram, build_relax
 from tvm import relax
 
@@ -42,6 +43,11 @@ def test_storage_is_planned() -> None:
     lowered = build.lower_relax(build_relax(Module([main]), prim_functions()).module)["main"].script()
     # Two that take turns, and the result's own.
     assert lowered.count("R.vm.alloc_storage") == 3
+
+
+def test_planned_bytes(program: RelaxProgram) -> None:
+    # One before the branches, three in the first and one in the second, each of 16 bytes a row.
+    assert planned_bytes(program.module) == "N * S * 80"
 
 
 def test_names_of_weights_never_clash_with_inputs() -> None:
