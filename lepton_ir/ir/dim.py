@@ -175,11 +175,36 @@ def floordiv(a: Dim, b: Dim) -> Dim:
     if isinstance(a, int) and isinstance(b, int):
         return a // b
     exact = _divide_exactly(a, b)
-    return exact if exact is not None else _func("floordiv", a, b)
+    if exact is not None:
+        return exact
+    return (
+        _floordiv_by_number(a, b) if isinstance(a, Expr) and isinstance(b, int) and b > 0 else _func("floordiv", a, b)
+    )
+
+
+def _floordiv_by_number(a: Expr, b: int) -> Dim:
+    """Return floor(a / b) in normal form: what ``b`` divides stands outside, and nested divisions are one."""
+    whole = {mono: coef // b for mono, coef in a.terms if not mono or coef % b == 0}
+    rest = {mono: coef % b if not mono else coef for mono, coef in a.terms if not mono or coef % b}
+    common = gcd(b, *(coef for mono, coef in rest.items() if mono))
+    # floor((g*x + c) / (g*b)) is floor((x + floor(c / g)) / b).
+    quotient, inner, b = _make(whole), _make({mono: coef // common for mono, coef in rest.items()}), b // common
+    if isinstance(inner, int) or b == 1:
+        return quotient + floordiv(inner, b)
+    nested, offset = inner.terms[0], sum(coef for mono, coef in inner.terms if not mono)
+    atom, divisor = nested[0][0][0], 0
+    if isinstance(atom, Func) and atom.fn == "floordiv" and isinstance(atom.rhs, int):
+        divisor = atom.rhs
+    if divisor > 0 and isinstance(atom, Func) and nested == (((atom, 1),), 1) and len(inner.terms) == 1 + bool(offset):
+        # floor((floor(x / d) + c) / b) is floor((x + c*d) / (b*d)).
+        return quotient + floordiv(atom.lhs + offset * divisor, b * divisor)
+    return quotient + _func("floordiv", inner, b)
 
 
 def ceildiv(a: Dim, b: Dim) -> Dim:
     """Return ceil(a / b)."""
+    if isinstance(b, int) and b > 0:
+        return floordiv(a + (b - 1), b)
     if isinstance(a, int) and isinstance(b, int):
         return -(-a // b)
     exact = _divide_exactly(a, b)
@@ -188,6 +213,8 @@ def ceildiv(a: Dim, b: Dim) -> Dim:
 
 def mod(a: Dim, b: Dim) -> Dim:
     """Return a - b * floor(a / b)."""
+    if isinstance(a, Expr) and isinstance(b, int) and b > 0:
+        a = _make({mono: coef % b for mono, coef in a.terms})
     if isinstance(a, int) and isinstance(b, int):
         return a % b
     return 0 if _divide_exactly(a, b) is not None else _func("mod", a, b)

@@ -140,6 +140,10 @@ def test_normal_form() -> None:
     assert n * 0 == 0
     assert str(2 * n - s) == "2*N - S"
     assert str(floordiv(n + 1, 2)) == "floordiv(N + 1, 2)"
+    assert ceildiv(s, 2) == floordiv(s - 1, 2) + 1 == floordiv(s + 1, 2)
+    assert floordiv(floordiv(n - 192, 128), 2) == floordiv(n - 192, 256)
+    assert floordiv(6 * n + 3, 4) == floordiv(3 * n + 1, 2)
+    assert mod(5 * n + 7, 4) == mod(n + 3, 4)
     assert dmin(n, n + 3) == n
     assert dmax(n, n + 3) == n + 3
     assert bounds(floordiv(n - 1, 2) + 1) == (0, None)
