@@ -38,11 +38,19 @@ def vector_lanes(target: Target, dtype: str) -> int:
     return max(1, target.vector_bytes * 8 // bits)
 
 
-def vector_steps(extent: int, lanes: int, body: Callable[[Expr, int], Stmt]) -> Stmt:
-    """Return a loop over ``range(extent)`` in vectors; the body takes the first index and the lanes."""
-    whole = extent // lanes
+def vector_steps(extent: Index, lanes: int, body: Callable[[Expr, int], Stmt]) -> Stmt:
+    """Return a loop over ``range(extent)`` in vectors; the body takes the first index and the lanes.
+
+    A known remainder is done in shorter vectors, an unknown one element by element.
+    """
+    known = tir.static(extent)
+    if known is None:
+        main = tir.serial(tir.floordiv(extent, lanes), lambda v: body(v * lanes, lanes), "v")
+        start = tir.floordiv(extent, lanes) * lanes
+        return tir.seq(main, tir.serial(tir.floormod(extent, lanes), lambda i: body(start + i, 1), "t"))
+    whole = known // lanes
     parts = [tir.serial(whole, lambda v: body(v * lanes, lanes), "v")] if whole else []
-    parts += [body(tir.index(whole * lanes + o), n) for o, n in column_vectors(extent - whole * lanes, lanes)]
+    parts += [body(tir.index(whole * lanes + o), n) for o, n in column_vectors(known - whole * lanes, lanes)]
     return tir.seq(*parts)
 
 
