@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import tvm
 from tvm import tirx
+from tvm.ir import TensorLoad
 from tvm.tirx import ForKind
 
 Expr: TypeAlias = Any
@@ -100,6 +101,17 @@ def both(a: Expr, b: Expr) -> Expr:
     return tirx.And(*match(a, b))
 
 
+def call_c(name: str, *operands: Expr) -> Expr:
+    """Call a function of the C library's math.h, element by element."""
+    dtype, lanes = dtype_of(operands[0]), max(map(lanes_of, operands))
+    symbol = name if dtype == "float64" else f"{name}f"
+    if lanes == 1:
+        return tirx.call_pure_extern(dtype, symbol, *operands)
+    wide = [broadcast(x, lanes) for x in operands]
+    elements = [tirx.call_pure_extern(dtype, symbol, *(tirx.Shuffle([x], [i]) for x in wide)) for i in range(lanes)]
+    return tirx.Shuffle(elements, list(range(lanes)))
+
+
 def is_nan(x: Expr) -> Expr:
     """Return whether the elements are not numbers."""
     return tirx.isnan(x)
@@ -153,27 +165,56 @@ def simplify(expr: Expr) -> Expr:
 # Bindings: values that several expressions share --------------------------------------------------------------------
 
 
+class _Lets(list[tuple[Expr, Expr]]):
+    """Values named by variables, for use inside one expression."""
+
+    def add(self, expr: Expr, name: str) -> Expr:
+        bound = tirx.Var(name, str(expr.ty))
+        self.append((bound, expr))
+        return bound
+
+
+class _Temporaries(list[Stmt]):
+    """Values kept in local buffers, which become registers.
+
+    They are not variables, since TVM's arithmetic analyzer would put the value of each variable into the next one's:
+    a polynomial of ten steps took it seconds.
+    """
+
+    def add(self, expr: Expr, name: str) -> Expr:
+        if isinstance(expr, TensorLoad) and expr.source.name.startswith("reg_"):
+            return expr
+        lanes = lanes_of(expr)
+        # Small buffers of scope "global" lie on the stack and become registers; "local" ones are allocated in memory.
+        buffer = tirx.decl_buffer([index(lanes)], dtype_of(expr), f"reg_{name}", scope="global")
+        at = [ramp(0, lanes)]
+        self += [tirx.AllocBuffer(buffer), tirx.BufferStore(buffer, expr, at)]
+        return tirx.BufferLoad(buffer, at)
+
+
 class _Scopes(threading.local):
     def __init__(self) -> None:
-        self.stack: list[list[tuple[Expr, Expr]]] = []
+        self.stack: list[_Lets | _Temporaries] = []
 
 
 _SCOPES = _Scopes()
 
 
 def bind(expr: Expr, name: str = "t") -> Expr:
-    """Name a value that is used more than once; it is computed once per enclosing :func:`bindings`."""
-    if not _SCOPES.stack or isinstance(expr, (tirx.Var, tirx.IntImm, tirx.FloatImm, int, float)):
+    """Compute a value that is used more than once a single time, within the enclosing scope.
+
+    Comparisons are left as they are, since a vector of truth values costs more to keep than to compute.
+    """
+    simple = isinstance(expr, (tirx.Var, tirx.IntImm, tirx.FloatImm, tirx.Broadcast, int, float))
+    if not _SCOPES.stack or simple or dtype_of(expr) == "bool":
         return expr
-    bound = tirx.Var(name, str(expr.ty))
-    _SCOPES.stack[-1].append((bound, expr))
-    return bound
+    return _SCOPES.stack[-1].add(expr, name)
 
 
 @contextmanager
 def bindings() -> Iterator[list[tuple[Expr, Expr]]]:
-    """Collect the values named inside by :func:`bind`."""
-    _SCOPES.stack.append([])
+    """Collect the values named inside by :func:`bind` as variables, to wrap an expression in."""
+    _SCOPES.stack.append(_Lets())
     try:
         yield _SCOPES.stack[-1]
     finally:
@@ -188,15 +229,28 @@ def let(bound: Sequence[tuple[Expr, Expr]], body: Expr) -> Expr:
 
 
 def let_stmts(bound: Sequence[tuple[Expr, Expr]]) -> list[Stmt]:
-    """Return the bindings as statements that go before those that use them."""
+    """Return variables (of indices) and their values as statements that go before those that use them."""
     return [tirx.Bind(name, value) for name, value in bound]
 
 
 def bound_expr(make: Callable[[], Expr]) -> Expr:
-    """Evaluate ``make`` and wrap the result in the bindings that it made."""
+    """Evaluate ``make``; what it binds belongs to the enclosing scope, or to the expression where there is none."""
+    if _SCOPES.stack:
+        return make()
     with bindings() as bound:
         body = make()
     return let(bound, body)
+
+
+def scoped(make: Callable[[], Stmt]) -> Stmt:
+    """Return the statement that ``make`` gives, after the statements that compute what it binds."""
+    before = _Temporaries()
+    _SCOPES.stack.append(before)
+    try:
+        stmt = make()
+    finally:
+        _SCOPES.stack.pop()
+    return seq(*before, stmt)
 
 
 # Statements ---------------------------------------------------------------------------------------------------------
@@ -271,7 +325,7 @@ def alloc(
     if local is None:
         local = size is not None and size * 8 <= MAX_STACK_BYTES
     extents = [index(e) for e in shape]
-    buffer = tirx.decl_buffer(extents, dtype, name, scope="local" if local else "global")
+    buffer = tirx.decl_buffer(extents, dtype, name, scope="global")
     return seq(tirx.AllocBuffer(buffer), body(buffer))
 
 
@@ -298,36 +352,28 @@ def vector_loop(extent: Index, lanes: int, body: Callable[[Expr], Stmt], name: s
     Args:
         extent: the number of elements.
         lanes: the lanes of a vector.
-        body: makes the statement for one element, given its (scalar) index.
+        body: makes the statement for some elements, given the vector of their indices (a ramp, or one index).
         name: the loop's name.
         unroll: vectors per iteration of the main loop.
     """
     known = static(extent)
     if lanes == 1:
         return serial(extent, body, name)
-
-    def vector(base: Index) -> Stmt:
-        return vectorized(lanes, lambda v: body(base + v), name)
-
     if known is None:
-        main = serial(floordiv(extent, lanes), lambda o: vector(o * lanes), name + "o")
+        main = serial(floordiv(extent, lanes), lambda o: body(ramp(o * lanes, lanes)), name + "o")
         start = floordiv(extent, lanes) * lanes
         return seq(main, serial(floormod(extent, lanes), lambda r: body(start + r), name + "t"))
-    done = known // (lanes * unroll) * unroll
-    parts: list[Stmt | None] = []
+    done = known // (lanes * unroll)
+    parts: list[Stmt] = []
     if done:
+        block = lanes * unroll
         parts.append(
-            serial(
-                done // unroll,
-                lambda o: seq(*(vector(o * (lanes * unroll) + u * lanes) for u in range(unroll))),
-                name + "o",
-            )
+            serial(done, lambda o: seq(*(body(ramp(o * block + u * lanes, lanes)) for u in range(unroll))), name + "o")
         )
-    parts += [vector(index(base * lanes)) for base in range(done, known // lanes)]
-    start = known // lanes * lanes
-    for width in tail_lanes(known - start, lanes):
-        at = start
-        parts.append(vectorized(width, lambda v, at=at: body(v + at), name + "t"))  # type: ignore[misc]
+    start = done * lanes * unroll
+    widths = [lanes] * ((known - start) // lanes) + tail_lanes(known % lanes, lanes)
+    for width in widths:
+        parts.append(body(ramp(start, width)))
         start += width
     return seq(*parts)
 
@@ -337,15 +383,10 @@ def parallel_vector_loop(extent: Index, lanes: int, body: Callable[[Expr], Stmt]
     block = lanes * unroll
     main = parallel(
         floordiv(extent, block),
-        lambda o: serial_unrolled(unroll, lambda u: vectorized(lanes, lambda v: body(o * block + u * lanes + v))),
+        lambda o: seq(*(body(ramp(o * block + u * lanes, lanes)) for u in range(unroll))),
     )
     start = floordiv(extent, block) * block
     return seq(main, vector_loop(floormod(extent, block), lanes, lambda i: body(i + start)))
-
-
-def serial_unrolled(count: int, body: Callable[[int], Stmt]) -> Stmt:
-    """Return ``body`` of 0, 1, ... one after the other."""
-    return seq(*(body(i) for i in range(count)))
 
 
 def nest(extents: Sequence[Index], body: Callable[..., Stmt], names: str = "ijklmnop") -> Stmt:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
 from tvm import tirx
 
+from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit import vector_math as vm
 from lepton_backends.tvm.emit.rules import scalar
 from lepton_backends.tvm.emit.scalars import clip, maximum
@@ -23,13 +25,11 @@ for _name, _function in {
     "erf": vm.erf,
     "sin": tirx.sin,
     "cos": tirx.cos,
-    "tan": tirx.tan,
-    "asin": tirx.asin,
-    "acos": tirx.acos,
-    "atan": tirx.atan,
-    "atan2": tirx.atan2,
 }.items():
     scalar(_name)(_function)
+
+for _name in ("tan", "asin", "acos", "atan", "atan2"):
+    scalar(_name)(functools.partial(tir.call_c, _name))
 
 
 def _odd(function: Callable[[Expr], Expr], x: Expr) -> Expr:

@@ -251,17 +251,22 @@ class KernelView:
             assert self.anchor is not None
             values = [self.anchor.results[0]]
         elements = acc if isinstance(acc, (list, tuple)) else [acc]
-        with tir.bindings() as bound:
-            found = {v: (tir.bind(tir.cast(a, self.dtype(v)), "acc"), [tir.index(i) for i in indices])
-                     for v, a in zip(values, elements, strict=True)}  # fmt: skip
+
+        def stores() -> Stmt:
+            at = [tir.index(i) for i in indices]
+            found = {
+                v: (tir.bind(tir.cast(a, self.dtype(v)), "acc"), at) for v, a in zip(values, elements, strict=True)
+            }
             self._memo = {}
             try:
                 self._propagate(found)
             finally:
                 self._memo = None
                 self._override = {}
-            stores = [self.write(self.targets[v], found[v][1], found[v][0]) for v in self.outputs if v in found]
-        return tir.seq(*tir.let_stmts(bound), *stores)
+            stored = (v for v in self.outputs if v in found)
+            return tir.seq(*(self.write(self.targets[v], found[v][1], found[v][0]) for v in stored))
+
+        return tir.scoped(stores)
 
     def _propagate(self, found: dict[Value, tuple[Expr, list[Expr]]]) -> None:
         """Add the elements of all values that depend on ``found``, in order."""
@@ -318,14 +323,16 @@ class KernelView:
 
     def store_direct(self, value: Value, indices: Sequence[Index]) -> Stmt:
         """Return the statement that computes one element of an output and stores it."""
-        with tir.bindings() as bound:
+
+        def stored() -> Stmt:
             self._memo = {}
             try:
                 element = self._element(value, [tir.index(i) for i in indices])
             finally:
                 self._memo = None
-            stored = self.write(self.targets[value], indices, element)
-        return tir.seq(*tir.let_stmts(bound), stored)
+            return self.write(self.targets[value], indices, element)
+
+        return tir.scoped(stored)
 
     # Function -------------------------------------------------------------------------------------------------------
 

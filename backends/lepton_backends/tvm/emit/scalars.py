@@ -63,7 +63,7 @@ def floordiv(a: Expr, b: Expr) -> Expr:
 def mod(a: Expr, b: Expr, *, fmod: bool) -> Expr:
     if is_float(a):
         a, b = bind(a), bind(b)
-        remainder = bind(tirx.fmod(a, b))
+        remainder = bind(tir.call_c("fmod", a, b))
         other_sign = ~remainder.equal(like(0, a)) & ((remainder < like(0, a)) ^ (b < like(0, b)))
         return remainder if fmod else select(other_sign, remainder + b, remainder)
     dividend, divisor = _safe_divisor(a, b)

@@ -212,7 +212,7 @@ def sigmoid(x: Expr) -> Expr:
 def erf(x: Expr) -> Expr:
     """Return the error function."""
     if dtype_of(x) == "float64":
-        return tirx.call_pure_extern("float64", "erf", x)
+        return tir.call_c("erf", x)
     x = bind(x)
     t, s = bind(tirx.abs(x)), bind(x * x)
     near = horner(s, _ERF_NEAR) * x + x
