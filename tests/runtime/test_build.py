@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,23 @@ def test_no_linker(program: RelaxProgram) -> None:
     with pytest.raises(LeptonError) as caught:
         build.build_library(program.module, host_target())
     assert "no linker found" in str(caught.value) and "ziglang" in str(caught.value)
+
+
+@pytest.mark.parametrize("entry", ["part0.o", "bytecode.o"])
+def test_full_disk(program: RelaxProgram, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, entry: str) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.name == entry:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(LeptonError) as caught:
+        build.build_library(program.module, host_target())
+    assert "No space left on device" in str(caught.value) and "TMPDIR" in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_linker_of_the_user_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

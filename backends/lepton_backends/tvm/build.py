@@ -73,7 +73,7 @@ def build_library(
         The library, to be loaded with ``tvm_ffi`` (see :mod:`lepton_ir.runtime`).
 
     Raises:
-        LeptonError: a kernel does not compile, or there is no linker.
+        LeptonError: a kernel does not compile, there is no linker, or no space for temporary files.
     """
     find_linker()
     cpu = tvm_target(target)
@@ -81,8 +81,16 @@ def build_library(
         lowered = lower_relax(module)
         builder = relax.ExecBuilder()
         leftover = relax_ffi.VMCodeGen(builder, lowered)
-        with tempfile.TemporaryDirectory(prefix="lepton-build-") as folder:
-            return _compile_and_link(builder, leftover, cpu, Path(folder), workers or _cores(), progress)
+        try:
+            with tempfile.TemporaryDirectory(prefix="lepton-build-") as folder:
+                return _compile_and_link(builder, leftover, cpu, Path(folder), workers or _cores(), progress)
+        except OSError as error:
+            raise LeptonError(
+                "the machine code cannot be written to a temporary file",
+                where=error.filename or "",
+                why=error.strerror or str(error),
+                help="free some space, or set TMPDIR to a folder that has some",
+            ) from error
 
 
 def _compile_and_link(
@@ -131,7 +139,7 @@ def _compile_part(functions: dict[Any, Any], attrs: Any, target: tvm.target.Targ
     try:
         pipeline = "default" if "gpu" in target.keys else register_cpu_pipeline()
         library = tvm.tirx.build(IRModule(functions, attrs=attrs), target=target, pipeline=pipeline)
-        library.write_to_file(str(path))
+        _write_object(library, path)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         names = ", ".join(gv.name_hint for gv in functions)
         raise LeptonError(
@@ -143,11 +151,24 @@ def _compile_part(functions: dict[Any, Any], attrs: Any, target: tvm.target.Targ
     return library, path
 
 
+def _write_object(module: Any, path: Path) -> None:
+    """Write the object file of a compiled module.
+
+    LLVM ends the process where a disk is full. So it writes to memory, and Python, which raises, to the disk.
+    """
+    if not hasattr(os, "memfd_create"):
+        module.write_to_file(str(path))
+        return
+    with open(os.memfd_create(path.name), "rb") as file:  # noqa: PTH123 - a descriptor has no path
+        module.write_to_file(f"/proc/self/fd/{file.fileno()}", "o")
+        path.write_bytes(file.read())
+
+
 def _pack(executable: Any, target: tvm.target.Target, folder: Path) -> Path:
     """Write the bytecode as data in an object file."""
     path = folder / "bytecode.o"
     packed = runtime_ffi.ModulePackImportsToLLVM(executable, False, str(target), "")
-    packed.write_to_file(str(path))
+    _write_object(packed, path)
     return path
 
 
