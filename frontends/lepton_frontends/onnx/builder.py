@@ -87,7 +87,11 @@ class OnnxBuilder(Builder):
             return op.results if not op.is_shape_computation else self._resolved(op)
         if op.name == "tensor.dims":
             return self._resolved(op)
-        found = op.evaluate(*arrays)
+        try:
+            with np.errstate(all="ignore"):
+                found = op.evaluate(*arrays)
+        except (ArithmeticError, LookupError, ValueError) as error:
+            raise UnsupportedError(f"its inputs are constants, and computing it fails: {error}") from None
         return self._replaced(op, found if isinstance(found, (tuple, list)) else (found,))
 
     def _resolved(self, op: Operation) -> tuple[Value, ...]:

@@ -16,6 +16,7 @@ import lepton_ir.ops  # noqa: F401 - the builder finds operators among those tha
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.graph import GraphImporter, PartlyImportedError, normalized
 from lepton_frontends.onnx.inputs import InputTypes
+from lepton_frontends.onnx.order import texts
 from lepton_frontends.onnx.scope import FAILED, Scope
 from lepton_frontends.onnx.tensors import TensorReader
 from lepton_frontends.onnx.wire import WireError, strip_weights
@@ -125,6 +126,9 @@ def _parse(path: Path) -> ModelProto:
         raise _no_model(where, str(error)) from None
     if not model.HasField("graph") or not model.ir_version:
         raise _no_model(where, "it has no graph" if model.ir_version else "it has no IR version")
+    # protobuf gives text that is not UTF-8 as bytes.
+    if not all(isinstance(text, str) for text in texts(model.graph)):
+        raise _no_model(where, "a name in it is not text")
     return model
 
 

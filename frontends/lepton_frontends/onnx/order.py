@@ -22,6 +22,19 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
         yield from attribute.graphs
 
 
+def texts(graph: GraphProto) -> Iterator[str]:
+    """Yield all names in a graph and in those inside it."""
+    for info in (*graph.input, *graph.output):
+        yield info.name
+        yield from (d.dim_param for d in info.type.tensor_type.shape.dim)
+    yield from (t.name for t in graph.initializer)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, node.overload, *node.input, *node.output)
+        yield from (a.name for a in node.attribute)
+        for inner in subgraphs(node):
+            yield from texts(inner)
+
+
 def reads(node: NodeProto) -> set[str]:
     """Return the names that a node reads, those that its subgraphs take from outside included."""
     names = {name for name in node.input if name}

@@ -7,9 +7,9 @@ from functools import cache
 
 import numpy as np
 import onnx
+from lepton_frontends.onnx.load import import_model
 from onnx import TensorProto, helper, numpy_helper
 
-from lepton_frontends.onnx.load import import_model
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.interp import run
 

@@ -1,10 +1,10 @@
 """The onnx package's own test cases of every supported operator, through the interpreter."""
 
 import pytest
-from onnx_cases import check_case, node_cases, run_onnxruntime
-
 from lepton_frontends.onnx.load import import_model
 from lepton_frontends.onnx.rules import all_rules
+from onnx_cases import check_case, node_cases, run_onnxruntime
+
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.interp import run
 

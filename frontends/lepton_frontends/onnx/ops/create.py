@@ -16,6 +16,7 @@ from lepton_ir.ir.dim import Dim, ceildiv, product
 from lepton_ir.ir.types import DType
 
 _SIZE_DEPENDS = "the size of its result depends on the data"
+_LONGEST = 1 << 24
 _CUT = "cut the model before it and run that part outside, or use operators of fixed size such as TopK"
 
 
@@ -65,7 +66,7 @@ def range_(b: OnnxBuilder, start: Value, limit: Value, delta: Value) -> Value:
     dtype = start.tensor.dtype
     if dtype.is_float:
         numbers = [b.floats(v, "range")[0] for v in (start, limit, delta)]
-        count = max(0, int(np.ceil((numbers[1] - numbers[0]) / numbers[2])))
+        count = _count(*numbers)
         # In one expression per element, as ONNX defines it, so that rounding does not add up.
         return b.const((numbers[0] + np.arange(count) * numbers[2]).astype(dtype.numpy))
     first, last = (b.dims(v, "range")[0] for v in (start, limit))
@@ -75,6 +76,13 @@ def range_(b: OnnxBuilder, start: Value, limit: Value, delta: Value) -> Value:
     length = ceildiv(last - first if step > 0 else first - last, abs(step))
     size: Dim = max(length, 0) if isinstance(length, int) else length
     return b.tensor_iota(shape=(size,), axis=0, dtype=dtype, start=first, step=step)
+
+
+def _count(start: float, limit: float, delta: float) -> int:
+    count = np.ceil((limit - start) / delta) if delta else np.inf
+    if not count <= _LONGEST:
+        raise UnsupportedError(f"the range from {start} to {limit} in steps of {delta} has too many elements")
+    return max(0, int(count))
 
 
 @onnx_op("EyeLike", since=9)
