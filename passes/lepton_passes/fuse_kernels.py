@@ -19,12 +19,14 @@ def make_kernel(members: Iterable[Operation], sink: Operation) -> Operation:
     block = Block()
     operands: list[Value] = []
     mapping: dict[Value, Value] = {}
+    copied: dict[Operation, None] = {}
     for op in ordered:
         for value in op.present_operands:
             if value in mapping or value.op in ordered:
                 continue
             if is_scalar_constant(value) and value.op is not None:
                 block.append(value.op.clone(mapping))
+                copied[value.op] = None
                 continue
             operands.append(value)
             mapping[value] = block.add_argument(value.type, value.name)
@@ -36,7 +38,7 @@ def make_kernel(members: Iterable[Operation], sink: Operation) -> Operation:
     )
     for old, new in zip(sink.results, kernel.results, strict=True):
         old.replace_all_uses_with(new)
-    for op in reversed(ordered):
+    for op in [*reversed(ordered), *copied]:
         if not any(r.is_used for r in op.results):
             op.erase()
     return kernel
