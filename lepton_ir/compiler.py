@@ -160,10 +160,10 @@ def _compile(
         reference = _reference(module, model, options)
     progress(f"optimize -O{options.opt_level}" if options.pipeline is None else "optimize")
     optimize(module, options)
+    progress("generate code")
     problems = backend.unsupported(module, options.target)
     if problems:
         raise LeptonError.of(problems)
-    progress("generate code")
     built = backend.build(module, options.target, progress)
     name = module.attributes.get("name") or (Path(model).stem if not isinstance(model, Module) else "model")
     artifact = _assemble(str(name), module, built, reference, options)

@@ -58,10 +58,10 @@ def profile_rows(model: Any, feeds: dict[str, Any]) -> list[dict[str, Any]]:
 
     timed = model.profile(**feeds)
     total = sum(t.seconds for t in timed) or 1.0
-    env = bind_sizes(model.manifest.inputs, feeds)
+    env = bind_sizes(model.inputs, feeds)
     rows = []
     for t in sorted(timed, key=lambda t: -t.seconds):
-        facts = model.manifest.kernels.get(t.symbol, {})
+        facts = model.artifact.manifest.kernels.get(t.symbol, {})
         flops = number(facts.get("flops", 0), env)
         rows.append(
             {

@@ -40,7 +40,7 @@ def run(
 
     model = load(artifact, threads=threads)
     feeds = load_arrays(inputs) if inputs is not None else random_inputs(model, seed, parse_dims(dim))
-    names = [spec.name for spec in model.manifest.outputs]
+    names = [spec.name for spec in model.outputs]
     outputs = dict(zip(names, model(**feeds), strict=True))
     if output is not None:
         _save(output, outputs)
@@ -80,13 +80,13 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def random_inputs(model: Any, seed: int, dims: dict[str, int]) -> dict[str, np.ndarray]:
     """Return the golden inputs where they fit, else random ones."""
-    golden = model.golden
+    golden = model.artifact.golden
     if golden is not None and not dims and seed == 0:
         return dict(golden.inputs)
     from lepton_ir.ir import Function
     from lepton_ir.sampling import sample_inputs
 
-    specs = model.manifest.inputs
+    specs = model.inputs
     return sample_inputs(Function("main", [s.type for s in specs], [s.name for s in specs]), seed, dims)
 
 
