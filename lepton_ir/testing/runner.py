@@ -109,10 +109,13 @@ def _leptonc(arguments: list[str], piped: str) -> Output:
 
 
 def _filecheck(arguments: list[str], piped: str) -> Output:
-    from filecheck.finput import FInput
-    from filecheck.matcher import Matcher
-    from filecheck.options import parse_argv_options
-    from filecheck.parser import Parser
+    try:
+        from filecheck.finput import FInput
+        from filecheck.matcher import Matcher
+        from filecheck.options import parse_argv_options
+        from filecheck.parser import Parser
+    except ImportError as e:
+        raise RunError(f"the filecheck package is missing ({e}): pip install 'lepton-ir[test]'") from e
 
     err = io.StringIO()
     with redirect_stderr(err):

@@ -35,7 +35,7 @@ class Source:
         """Return an error about the character at ``offset``, with its line and a caret."""
         where = self.location(offset)
         end = self.text.find("\n", offset)
-        line = self.text[self._line_starts[where.line - 1] : end if end >= 0 else None]
+        line = self.text[self._line_starts[where.line - 1] : end if end >= 0 else None].rstrip()
         return LeptonError(message, where, why, help, source=line)
 
 
