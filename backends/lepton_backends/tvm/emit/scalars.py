@@ -78,11 +78,29 @@ def pow_(a: Expr, b: Expr) -> Expr:
     if literal is not None and float(literal) in (1, 2, 3):
         a = bind(a)
         return {1: a, 2: a * a, 3: a * a * a}[int(literal)]
+    if not is_float(a) and not is_float(b):
+        return _integer_power(a, tir.cast(b, dtype_of(a)))
     if not is_float(a):
         return tir.cast(tirx.trunc(tirx.pow(tir.cast(a, "float64"), tir.cast(b, "float64"))), dtype_of(a))
     if literal is not None and float(literal) == 0.5:
         return tirx.sqrt(a)
     return vm.power(a, tir.cast(b, dtype_of(a)))
+
+
+def _integer_power(a: Expr, b: Expr) -> Expr:
+    """Return a**b of integers by repeated squaring, wrapped; 1 / a**-b truncated where b is negative."""
+    a, b = bind(a), bind(b)
+    one, zero = like(1, a), like(0, a)
+    value, base = one, a
+    for bit in range(8):
+        taken = (b & like(1 << bit if bit < 7 or _width(b) > 8 else 0, b)).equal(zero)
+        value = bind(value * select(taken, one, base))
+        base = bind(base * base)
+    if dtype_of(a).startswith("uint"):
+        return value
+    odd = ~(b & one).equal(zero)
+    inverse = select(a.equal(one), one, select(a.equal(like(-1, a)), select(odd, like(-1, a), one), zero))
+    return select(b < zero, inverse, value)
 
 
 @scalar("minimum")
@@ -191,19 +209,20 @@ def or_(a: Expr, b: Expr) -> Expr:
     return tirx.Or(*tir.match(a, b))
 
 
-@scalar("xor")
-def xor(a: Expr, b: Expr) -> Expr:
-    return tirx.NE(*tir.match(a, b))
+def _comparable(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """Return operands that can be compared; LLVM compares no truth values."""
+    a, b = tir.match(a, b)
+    return (tir.cast(a, "int8"), tir.cast(b, "int8")) if dtype_of(a) == "bool" else (a, b)
 
 
 @scalar("eq")
 def eq(a: Expr, b: Expr) -> Expr:
-    return tirx.EQ(*tir.match(a, b))
+    return tirx.EQ(*_comparable(a, b))
 
 
-@scalar("ne")
+@scalar("ne", "xor")
 def ne(a: Expr, b: Expr) -> Expr:
-    return tirx.NE(*tir.match(a, b))
+    return tirx.NE(*_comparable(a, b))
 
 
 @scalar("lt")
