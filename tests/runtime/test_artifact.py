@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from conftest import BIAS
+from small_model import BIAS
 
 from lepton_ir import runtime
 from lepton_ir.artifact import Artifact, Manifest, TensorSpec, archive, tensors

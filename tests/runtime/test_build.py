@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import build_module, call_kernel, prim_functions
 from lepton_backends.tvm import build, linker
 from lepton_backends.tvm.memory import planned_bytes
 from lepton_backends.tvm.relax_program import RelaxProgram, build_relax
+from small_model import build_module, call_kernel, prim_functions
 from tvm import relax
 
 from lepton_ir.diagnostics import LeptonError

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from conftest import BIAS, N, S, call_kernel, prim_functions
 from lepton_backends.tvm.build import build_library
 from lepton_backends.tvm.relax_program import build_relax
+from small_model import BIAS, N, S, call_kernel, prim_functions
 
 from lepton_ir import runtime
 from lepton_ir.artifact import Artifact, Manifest, TensorSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import BIAS, reference
+from small_model import BIAS, reference
 
 from lepton_ir import runtime
 from lepton_ir.artifact import Artifact
