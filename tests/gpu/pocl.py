@@ -71,7 +71,8 @@ class PoclProgram:
         run.statement(self.host.body)
         self.queue.finish()
         for buffer, array in run.arrays:
-            cl.enqueue_copy(self.queue, array, buffer)
+            if array.flags.writeable:
+                cl.enqueue_copy(self.queue, array, buffer)
 
 
 class _HostRun:

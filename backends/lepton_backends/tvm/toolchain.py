@@ -104,7 +104,7 @@ class RocmToolchain:
     def _isa_bitcode(self, arch: str) -> str:
         """Return the module that names the ISA: that of ``arch``, else the newest one before it."""
         known = [p.stem.rpartition("_")[2] for p in self.bitcode.glob("oclc_isa_version_*.bc")]
-        wanted = _isa_order(arch.removeprefix("gfx"))
+        wanted = _isa_order(arch.partition(":")[0].removeprefix("gfx"))
         older = [isa for isa in known if _isa_order(isa) <= wanted]
         return f"oclc_isa_version_{max(older, key=_isa_order, default='900')}"
 

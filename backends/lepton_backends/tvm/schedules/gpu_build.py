@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tvm.relax import _ffi_api as relax_ffi
 from lepton_backends.tvm.build import lower_relax
 from lepton_backends.tvm.linker import find_linker, link_shared
 from lepton_backends.tvm.schedules.gpu_device import DeviceCode, device_code
+from lepton_backends.tvm.schedules.gpu_quiet import quiet
 from lepton_backends.tvm.schedules.gpu_target import gpu_target
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.target import Target
@@ -76,7 +78,8 @@ def compile_functions(module: IRModule, target: tvm.target.Target) -> tuple[byte
 
 def _build(functions: IRModule, target: tvm.target.Target) -> Any:
     try:
-        return tvm.tirx.build(functions, target=target)
+        with quiet() if target.kind.name == "rocm" else nullcontext():
+            return tvm.tirx.build(functions, target=target)
     except LeptonError:
         raise
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:

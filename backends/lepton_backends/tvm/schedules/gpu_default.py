@@ -7,13 +7,14 @@ taken, and the next rule is tried when that fails. The last rule, ``Fallback``, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import tirx
-from tvm.s_tir import Schedule
+from tvm.s_tir import SBlock, Schedule
 from tvm.s_tir import dlight as dl
 from tvm.target import Target
 
@@ -27,9 +28,15 @@ class UnlaunchableError(Exception):
     """A scheduled function that the device could not run; the text says why."""
 
 
-def default_rules() -> Sequence[Any]:
-    """Return the dlight rules in the order in which they are tried."""
+SMALL_REDUCTION = 128
+"""A reduction of at most this many elements is done by one thread: a block of threads would mostly wait."""
+
+
+def default_rules(func: tirx.PrimFunc) -> Sequence[Any]:
+    """Return the dlight rules to try for a function, in order."""
     gpu = dl.gpu
+    if _reduces_little(func):
+        return (gpu.Matmul(), gpu.Fallback())
     return (gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Transpose(), gpu.Fallback())
 
 
@@ -58,7 +65,7 @@ def schedule_function(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
     if func.attrs is not None and func.attrs.get(SCHEDULED):
         return func
     reasons = []
-    for rule in default_rules():
+    for rule in default_rules(func):
         name = type(rule).__name__
         try:
             candidate = _apply(rule, func, target)
@@ -76,6 +83,17 @@ def schedule_function(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
         why="; ".join(reasons) or "no rule takes it",
         help="compile for the cpu, or report the operators of this kernel",
     )
+
+
+def _reduces_little(func: tirx.PrimFunc) -> bool:
+    """Return whether the function's only reduction is a small one."""
+    blocks: list[Any] = []
+    tvm_ffi.structural_walk(func.body, [(SBlock, blocks.append)])
+    reducing = [[v.dom.extent for v in b.iter_vars if v.iter_type == tirx.IterVar.CommReduce] for b in blocks]
+    sizes = [extents for extents in reducing if extents]
+    if len(sizes) != 1 or not all(isinstance(e, tirx.IntImm) for e in sizes[0]):
+        return False
+    return math.prod(int(e) for e in sizes[0]) <= SMALL_REDUCTION
 
 
 def _apply(rule: Any, func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc | None:

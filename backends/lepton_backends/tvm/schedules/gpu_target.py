@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tvm.target import Target
 
+from lepton_backends.tvm.schedules.gpu_quiet import quiet
+
 
 def cuda_target(arch: str, host: Target | str = "llvm") -> Target:
     """Return the target of an NVIDIA GPU such as ``sm_90``."""
@@ -33,4 +35,7 @@ MAKERS = {"cuda": cuda_target, "rocm": rocm_target, "opencl": opencl_target}
 
 def gpu_target(kind: str, arch: str, host: Target | str = "llvm") -> Target:
     """Return the TVM target of ``kind`` (cuda, rocm or opencl) and ``arch``."""
-    return MAKERS[kind](arch, host)
+    if kind != "rocm":
+        return MAKERS[kind](arch, host)
+    with quiet():
+        return rocm_target(arch, host)

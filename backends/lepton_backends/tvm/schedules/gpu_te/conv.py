@@ -69,6 +69,9 @@ class Window:
         return conditions
 
 
+PADDED_TO = 64
+"""GPU schedules pad the columns of a matrix product to a multiple of this at most."""
+
 Weight = Callable[[Index, Sequence[Index], Index], Expr]
 
 
@@ -89,10 +92,11 @@ def conv(
         The convolution, in the layout of the input.
     """
     image = _Image(x, window, channels_last)
-    in_group, out_group = image.channels // group, out_channels // group
-    if in_group == 1:
-        return _per_channel(image, weight, out_channels, out_group)
-    return _grouped(image, weight, out_channels, group) if group > 1 else _dense(image, weight, out_channels)
+    if group == 1:
+        return _dense(image, weight, out_channels)
+    if image.channels > group and out_channels // group % PADDED_TO == 0:
+        return _grouped(image, weight, out_channels, group)
+    return _direct(image, weight, out_channels, group)
 
 
 class _Image:
@@ -163,7 +167,11 @@ def _dense(image: _Image, weight: Weight, out_channels: int) -> Tensor:
 
 
 def _grouped(image: _Image, weight: Weight, out_channels: int, group: int) -> Tensor:
-    """One matrix product per group, as a batch."""
+    """One matrix product per group, as a batch, stored with the groups side by side.
+
+    Only for groups of as many channels as schedules do not pad: TVM loses the bounds of a padded axis that a
+    consumer joins with another one.
+    """
     in_group, out_group = image.channels // group, out_channels // group
     inner = int(product(image.window.kernel)) * in_group
     wide = accumulator(image.dtype)
@@ -192,18 +200,21 @@ def _grouped(image: _Image, weight: Weight, out_channels: int, group: int) -> Te
     return compute(image.shape(out_channels), merge, "merged")
 
 
-def _per_channel(image: _Image, weight: Weight, out_channels: int, out_group: int) -> Tensor:
-    """Depthwise: every output channel reads one input channel."""
-    axes = reduce_axes(image.window.kernel)
+def _direct(image: _Image, weight: Weight, out_channels: int, group: int) -> Tensor:
+    """Depthwise, and groups of few channels: each output sums over its window and the channels of its group."""
+    in_group, out_group = image.channels // group, out_channels // group
+    *taps, k = reduce_axes([*image.window.kernel, in_group])
+    axes = [*taps, k] if in_group > 1 else taps
     wide = accumulator(image.dtype)
 
     def body(*i: Index) -> Expr:
         n, output, channel = image.parts(i)
-        source = channel // out_group if out_group > 1 else channel
-        value = image.load(n, output, axes, source)
-        return te.sum(cast(value, wide) * cast(weight(channel, axes, 0), wide), axis=axes)
+        within = k if in_group > 1 else 0
+        source = (channel // out_group if out_group > 1 else channel) * in_group + within
+        value = image.load(n, output, taps, source)
+        return te.sum(cast(value, wide) * cast(weight(channel, taps, within), wide), axis=axes)
 
-    return rounded(compute(image.shape(out_channels), body, "depthwise"), image.dtype)
+    return rounded(compute(image.shape(out_channels), body, "grouped"), image.dtype)
 
 
 def conv_transpose(

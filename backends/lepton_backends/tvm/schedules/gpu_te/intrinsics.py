@@ -1,7 +1,8 @@
 """Elementary functions by the device's own instructions and libraries.
 
 The rules that all targets share compute them as polynomials, which suits the vector units of CPUs; GPUs have
-hardware or library functions for them. A rule takes the operation and its operands' elements.
+hardware or library functions for exp, log, tanh and erf, and the others follow from these. Nothing here uses a
+function that one of CUDA, ROCm and OpenCL lacks in TVM.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from lepton_backends.tvm.schedules.gpu_te.core import Expr
 NativeRule: TypeAlias = Callable[[Any, Sequence[Expr]], Expr]
 
 NATIVE_RULES: dict[str, NativeRule] = {}
+"""By operator: how a GPU computes one element, from the operation and its operands' elements."""
 
 
 def native(*operators: str) -> Callable[[NativeRule], NativeRule]:
@@ -29,8 +31,14 @@ def native(*operators: str) -> Callable[[NativeRule], NativeRule]:
     return register
 
 
-def _unary(function: Callable[[Expr], Expr]) -> NativeRule:
-    return lambda op, operands: function(operands[0])
+def native_unary(*operators: str) -> Callable[[Callable[[Expr], Expr]], Callable[[Expr], Expr]]:
+    """Register how a GPU computes one element of an operator without attributes."""
+
+    def register(function: Callable[[Expr], Expr]) -> Callable[[Expr], Expr]:
+        native(*operators)(lambda op, operands: function(operands[0]))
+        return function
+
+    return register
 
 
 def like(value: float, x: Expr) -> Expr:
@@ -38,38 +46,82 @@ def like(value: float, x: Expr) -> Expr:
     return tirx.const(value, str(x.ty))
 
 
-def sigmoid_of(x: Expr) -> Expr:
-    """Return 1 / (1 + exp(-x))."""
+for _name, _function in {"exp": tirx.exp, "log": tirx.log, "tanh": tirx.tanh, "erf": tirx.erf}.items():
+    native_unary(_name)(_function)
+
+
+@native_unary("expm1")
+def expm1(x: Expr) -> Expr:
+    """Return exp(x) - 1; near 0 as 2 t / (1 - t) with t = tanh(x / 2), which loses no digits there."""
+    t = tirx.tanh(x * like(0.5, x))
+    return tirx.Select(tirx.abs(x) < like(1, x), like(2, x) * t / (like(1, x) - t), tirx.exp(x) - like(1, x))
+
+
+@native_unary("log1p")
+def log1p(x: Expr) -> Expr:
+    """Return log(1 + x); what rounding 1 + x loses is put back by the factor x / ((1 + x) - 1)."""
+    u = like(1, x) + x
+    near = tirx.any(u.equal(like(1, x)), u > like(1e30, x))
+    return tirx.Select(near, tirx.Select(u.equal(like(1, x)), x, tirx.log(u)), tirx.log(u) * x / (u - like(1, x)))
+
+
+@native_unary("sigmoid")
+def sigmoid(x: Expr) -> Expr:
     return like(1, x) / (like(1, x) + tirx.exp(-x))
 
 
-def softplus_of(x: Expr) -> Expr:
-    """Return log(1 + exp(x)) without overflow."""
-    return tirx.max(x, like(0, x)) + tirx.log1p(tirx.exp(-tirx.abs(x)))
+@native_unary("silu")
+def silu(x: Expr) -> Expr:
+    return x * sigmoid(x)
 
 
-for _name, _function in {
-    "exp": tirx.exp,
-    "log": tirx.log,
-    "log1p": tirx.log1p,
-    "tanh": tirx.tanh,
-    "erf": tirx.erf,
-    "sinh": tirx.sinh,
-    "cosh": tirx.cosh,
-    "asinh": tirx.asinh,
-    "acosh": tirx.acosh,
-    "atanh": tirx.atanh,
-    "sigmoid": sigmoid_of,
-    "silu": lambda x: x * sigmoid_of(x),
-    "softplus": softplus_of,
-    "mish": lambda x: x * tirx.tanh(softplus_of(x)),
-}.items():
-    native(_name)(_unary(_function))
+@native_unary("softplus")
+def softplus(x: Expr) -> Expr:
+    return tirx.max(x, like(0, x)) + log1p(tirx.exp(-tirx.abs(x)))
 
 
-@native("expm1")
-def expm1(op: Any, operands: Sequence[Expr]) -> Expr:
-    return _expm1_of(operands[0])
+@native_unary("mish")
+def mish(x: Expr) -> Expr:
+    return x * tirx.tanh(softplus(x))
+
+
+@native_unary("sinh")
+def sinh(x: Expr) -> Expr:
+    a = tirx.abs(x)
+    e = expm1(a)
+    small = like(0.5, x) * (e + e / (e + like(1, x)))
+    return _odd(x, tirx.Select(a < like(20, x), small, tirx.exp(a - like(math.log(2), x))))
+
+
+@native_unary("cosh")
+def cosh(x: Expr) -> Expr:
+    half = tirx.exp(tirx.abs(x) - like(math.log(2), x))
+    return half + like(0.25, x) / half
+
+
+@native_unary("asinh")
+def asinh(x: Expr) -> Expr:
+    a = tirx.abs(x)
+    near = log1p(a + a * a / (tirx.sqrt(a * a + like(1, x)) + like(1, x)))
+    return _odd(x, tirx.Select(a < like(1e4, x), near, tirx.log(a) + like(math.log(2), x)))
+
+
+@native_unary("acosh")
+def acosh(x: Expr) -> Expr:
+    t = x - like(1, x)
+    near = log1p(t + tirx.sqrt(t * t + like(2, x) * t))
+    return tirx.Select(x < like(1e4, x), near, tirx.log(x) + like(math.log(2), x))
+
+
+@native_unary("atanh")
+def atanh(x: Expr) -> Expr:
+    a = tirx.abs(x)
+    return _odd(x, like(0.5, x) * log1p(like(2, x) * a / (like(1, x) - a)))
+
+
+@native_unary("tan")
+def tan(x: Expr) -> Expr:
+    return tirx.sin(x) / tirx.cos(x)
 
 
 @native("gelu")
@@ -84,28 +136,25 @@ def gelu(op: Any, operands: Sequence[Expr]) -> Expr:
 
 @native("elu")
 def elu(op: Any, operands: Sequence[Expr]) -> Expr:
-    x = operands[0]
-    return _elu_of(x, op.alpha)
+    return _elu(operands[0], op.alpha)
 
 
 @native("selu")
 def selu(op: Any, operands: Sequence[Expr]) -> Expr:
-    x = operands[0]
-    return _elu_of(x, op.alpha) * like(op.gamma, x)
+    return _elu(operands[0], op.alpha) * like(op.gamma, operands[0])
 
 
 @native("celu")
 def celu(op: Any, operands: Sequence[Expr]) -> Expr:
     x = operands[0]
-    below = _expm1_of(x / like(op.alpha, x)) * like(op.alpha, x)
+    below = expm1(x / like(op.alpha, x)) * like(op.alpha, x)
     return tirx.max(x, like(0, x)) + tirx.min(below, like(0, x))
 
 
-def _expm1_of(x: Expr) -> Expr:
-    """Return exp(x) - 1; near 0 by tanh, which loses no digits there: 2 t / (1 - t) with t = tanh(x / 2)."""
-    t = tirx.tanh(x * like(0.5, x))
-    return tirx.Select(tirx.abs(x) < like(1, x), like(2, x) * t / (like(1, x) - t), tirx.exp(x) - like(1, x))
+def _elu(x: Expr, alpha: float) -> Expr:
+    return tirx.Select(x > like(0, x), x, expm1(x) * like(alpha, x))
 
 
-def _elu_of(x: Expr, alpha: float) -> Expr:
-    return tirx.Select(x > like(0, x), x, _expm1_of(x) * like(alpha, x))
+def _odd(x: Expr, positive: Expr) -> Expr:
+    """Return an odd function of ``x`` from its value at abs(x)."""
+    return tirx.Select(x < like(0, x), -positive, positive)
