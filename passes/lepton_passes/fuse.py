@@ -20,6 +20,7 @@ from lepton_passes.fuse_rules import (
     is_elementwise,
     kind_of,
     prologue_of,
+    reads_planes,
     recomputes,
     same_size,
 )
@@ -255,7 +256,7 @@ class _Grouping:
             if user not in group.members:
                 continue
             level = prologue_of(user, index) if user is group.anchor else group.levels.get(user, _BODY)
-            if level is not _BODY and not admits(level, op):
+            if level is not _BODY and not admits(level, op) and not (user is group.anchor and reads_planes(user, op)):
                 return None
             if recomputes(op, user):
                 return None

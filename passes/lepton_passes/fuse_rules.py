@@ -36,31 +36,49 @@ CHEAP = INDEX_MAPS | frozenset(
 _READS_ONCE = frozenset({"tensor.concat", "tensor.pad"})
 BIJECTIVE = frozenset({"tensor.reshape", "tensor.transpose"})
 
-_ONCE = Prologue.ANY
 _PROLOGUES: dict[str, tuple[Prologue, ...]] = {
+    "linalg.matmul": (Prologue.CHEAP, Prologue.CHEAP),
+    "linalg.matmul_packed": (Prologue.CHEAP,),
     "nn.attention": (Prologue.INDEX, Prologue.INDEX, Prologue.INDEX, Prologue.CHEAP),
-    "nn.softmax": (Prologue.CHEAP,),
-    "nn.log_softmax": (Prologue.CHEAP,),
-    "nn.layer_norm": (Prologue.CHEAP,),
-    "nn.rms_norm": (Prologue.CHEAP,),
-    "nn.max_pool": (Prologue.CHEAP,),
     "nn.avg_pool": (Prologue.CHEAP,),
+    "nn.conv_packed": (Prologue.CHEAP,),
+    "nn.layer_norm": (Prologue.CHEAP,),
+    "nn.max_pool": (Prologue.CHEAP,),
+    "nn.rms_norm": (Prologue.CHEAP,),
+    "nn.softmax": (Prologue.CHEAP,),
 }
 """By operand; the operands left out take nothing. Reductions read every element once and take anything."""
+
+_FEW_CHANNELS = 4
+"""Up to so many channels, a convolution reads its lines channel by channel, from either layout."""
 
 
 def prologue_of(anchor: CoreOperation, operand: int) -> Prologue:
     """Return what ``anchor`` lets be computed while it reads the operand."""
     if kind_of(anchor) is FusionKind.REDUCTION:
-        return _ONCE
+        return Prologue.ANY
+    if anchor.name == "nn.conv_packed" and anchor.attributes["panel"] == 0:
+        # A depthwise convolution reads an element once for every tap.
+        return Prologue.NOTHING
     allowed = _PROLOGUES.get(anchor.name, ())
     return allowed[operand] if operand < len(allowed) else Prologue.NOTHING
+
+
+def reads_planes(anchor: CoreOperation, op: CoreOperation) -> bool:
+    """Whether ``op`` transposes an image of few channels to channels-last for a convolution."""
+    if op.name != "tensor.transpose" or anchor.name != "nn.conv_packed" or prod(anchor.attributes["kernel_shape"]) == 1:
+        return False
+    channels = op.results[0].shape[-1]
+    return isinstance(channels, int) and channels <= _FEW_CHANNELS
 
 
 def admits(level: Prologue, op: CoreOperation) -> bool:
     """Whether a prologue of this level may hold ``op``."""
     if level is Prologue.ANY:
         return kind_of(op) <= FusionKind.INJECTIVE
+    if op.name == "tensor.transpose" and op.attributes["perm"][-1] != op.results[0].rank - 1:
+        # Reading along another axis than the innermost costs more than transposing.
+        return False
     return op.name in (INDEX_MAPS if level is Prologue.INDEX else CHEAP if level is Prologue.CHEAP else ())
 
 

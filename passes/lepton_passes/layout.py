@@ -14,10 +14,11 @@ import numpy as np
 from lepton_ir.ir import Block, BlockArgument, Builder, Module, OpResult, TensorType, Value
 from lepton_ir.ir.core import Operation
 from lepton_ir.ir.dim import Dim, substitute, symbols
+from lepton_ir.ops.folds.shape import keeps_order
 from lepton_ir.passes import Pass, PassContext, register_pass
 from lepton_ir.rewrite import apply_greedily, constant_array, remove_dead_ops
 from lepton_passes.layout_rules import PREFERS_CHANNELS_LAST, Rewritten, rewritten, to_first, to_last
-from lepton_passes.transposes import is_reshape, transposition_patterns
+from lepton_passes.transposes import transposition_patterns
 
 _FIRST, _LAST = "first", "last"
 NOMINAL = 16
@@ -101,7 +102,7 @@ class _CutGraph:
         consumers = {self.consumer(op, i, block) for op, i in value.uses} - {producer}  # type: ignore[arg-type]
         if not consumers:
             return
-        weight = 1 if is_reshape(value.shape, to_last(value.rank)) else max(1, nominal_bytes(value.type))
+        weight = 1 if keeps_order(value.shape, to_last(value.rank)) else max(1, nominal_bytes(value.type))
         # The value is transposed once, however many readers want it so: hence the node between.
         to_last_side, to_first_side = next(self.fresh), next(self.fresh)
         self.graph.add_edge(producer, to_last_side, capacity=weight)
@@ -174,7 +175,7 @@ class _Rewriter:
             full = array.reshape((1,) * (rank - array.ndim) + array.shape)
             return Builder.before_op(user).const(np.ascontiguousarray(full.transpose(to_last(rank))), name=value.name)
         if (value, rank) not in self.last:
-            builder = _after(value)
+            builder = _after(value, user)
             shaped = value
             if value.rank < rank:
                 shaped = builder.tensor_reshape(value, shape=(1,) * (rank - value.rank) + tuple(value.shape))
@@ -182,10 +183,10 @@ class _Rewriter:
         return self.last[value, rank]
 
 
-def _after(value: Value) -> Builder:
+def _after(value: Value, user: Operation) -> Builder:
     if value.op is not None:
         return Builder.after_op(value.op)
     block = value.owner
     if not isinstance(value, BlockArgument) or not isinstance(block, Block):
         raise TypeError("the value is neither a result nor an argument")
-    return Builder(block, block.first)
+    return Builder(block, block.first, user.location)

@@ -1,4 +1,4 @@
-"""Simplification of slices and gathers."""
+"""Slices before transpositions and reshapes."""
 
 from __future__ import annotations
 
@@ -8,38 +8,8 @@ from typing import Any
 
 from lepton_ir.ir.dim import Dim, product
 from lepton_ir.passes import PassContext, PatternPass, register_pass
-from lepton_ir.rewrite import Failure, Pattern, PatternRewriter, Rewrite, constant_array, rewrite_pattern
+from lepton_ir.rewrite import Failure, Pattern, PatternRewriter, Rewrite, rewrite_pattern
 from lepton_passes.transposes import grouping
-
-_END = 2**63 - 1
-
-
-@rewrite_pattern("tensor.gather")
-def gather_of_one(op: Any) -> Failure | Rewrite:
-    """A gather by one constant index is a slice."""
-    indices = constant_array(op.indices)
-    if indices is None or indices.size != 1:
-        return Failure("the index is not one constant", op)
-    index = int(indices.reshape(-1)[0])
-    axis = op.axis % op.x.rank
-    size = op.x.shape[axis]
-    if isinstance(size, int) and not -size <= index < size:
-        return Failure("the index is out of range", op)
-
-    def rewrite(rw: PatternRewriter) -> Any:
-        end = index + 1 if index != -1 else _END
-        part = rw.tensor_slice(op.x, starts=(index,), ends=(end,), axes=(axis,), steps=(1,))
-        return rw.tensor_reshape(part, shape=op.y.shape)
-
-    return rewrite
-
-
-@rewrite_pattern("tensor.slice")
-def whole_slice(op: Any) -> Failure | Rewrite:
-    """A slice that takes everything is nothing."""
-    if tuple(op.y.shape) != tuple(op.x.shape) or any(s != 1 for s in op.steps):
-        return Failure("elements are left out or reordered", op)
-    return lambda rw: op.x
 
 
 @rewrite_pattern("tensor.slice")
@@ -98,22 +68,10 @@ def _above(op: Any, inner: Any, source: int, stride: Dim) -> Failure | Rewrite:
     return rewrite
 
 
-@rewrite_pattern("tensor.concat")
-def concat_of_one(op: Any) -> Failure | Rewrite:
-    """Concatenating one value, or only empty ones beside it, is nothing."""
-    axis = op.axis % op.y.rank
-    kept = [v for v in op.present_operands if v.shape[axis] != 0]
-    if (len(kept) == len(op.present_operands) and len(kept) != 1) or not kept:
-        return Failure("several values are joined", op)
-    if len(kept) == 1:
-        return lambda rw: kept[0]
-    return lambda rw: rw.tensor_concat(kept, axis=op.axis)
-
-
 @register_pass("simplify-indexing")
 @dataclass(frozen=True)
 class SimplifyIndexing(PatternPass):
-    """Turn gathers by a constant into slices, and take slices before transpositions and reshapes."""
+    """Take slices before transpositions and reshapes, which then have less to do."""
 
     def patterns(self, ctx: PassContext) -> Sequence[Pattern]:
-        return [gather_of_one, whole_slice, slice_of_transpose, slice_of_reshape, concat_of_one]
+        return [slice_of_transpose, slice_of_reshape]

@@ -10,45 +10,9 @@ import numpy as np
 
 from lepton_ir.ir import Dim
 from lepton_ir.ir.dim import product
+from lepton_ir.ops.folds import shape
 from lepton_ir.passes import PassContext, PatternPass, register_pass
 from lepton_ir.rewrite import Failure, Pattern, Rewrite, constant_of, rewrite_pattern
-
-
-def is_reshape(shape: Sequence[Dim], perm: Sequence[int]) -> bool:
-    """Whether transposing moves no element: axes longer than 1 keep their order."""
-    moved = [axis for axis in perm if not (isinstance(shape[axis], int) and shape[axis] == 1)]
-    return moved == sorted(moved)
-
-
-@rewrite_pattern("tensor.transpose")
-def transpose_is_reshape(op: Any) -> Failure | Rewrite:
-    """A transposition that only moves axes of size 1 is a reshape, or nothing."""
-    if list(op.perm) == sorted(op.perm):
-        return lambda rw: op.x
-    if not is_reshape(op.x.shape, op.perm):
-        return Failure("axes longer than 1 change places", op)
-    return lambda rw: rw.tensor_reshape(op.x, shape=op.y.shape)
-
-
-@rewrite_pattern("tensor.transpose")
-def transpose_of_transpose(op: Any) -> Failure | Rewrite:
-    """Two transpositions are one."""
-    inner = op.x.op
-    if inner is None or inner.name != "tensor.transpose":
-        return Failure("the operand is not transposed", op)
-    perm = tuple(inner.perm[axis] for axis in op.perm)
-    return lambda rw: rw.tensor_transpose(inner.x, perm=perm)
-
-
-@rewrite_pattern("tensor.reshape")
-def reshape_of_reshape(op: Any) -> Failure | Rewrite:
-    """Of two reshapes the last one counts; one to the same shape is nothing."""
-    if tuple(op.x.shape) == tuple(op.y.shape):
-        return lambda rw: op.x
-    inner = op.x.op
-    if inner is None or inner.name != "tensor.reshape":
-        return Failure("the operand is not reshaped", op)
-    return lambda rw: rw.tensor_reshape(inner.x, shape=op.shape)
 
 
 @rewrite_pattern("tensor.transpose", "tensor.reshape")
@@ -106,10 +70,25 @@ def transpose_below_reshape(op: Any) -> Failure | Rewrite:
             return Failure("the reshape joins axes that the transposition brought together", op)
         sources.append((axes[0] if axes else -1, made))
     order = sorted(range(len(sources)), key=lambda g: sources[g][0])
-    shape = [op.y.shape[k] for g in order for k in sources[g][1]]
+    sizes = [op.y.shape[k] for g in order for k in sources[g][1]]
     places = {k: n for n, k in enumerate(k for g in order for k in sources[g][1])}
     new_perm = tuple(places[k] for k in range(op.y.rank))
-    return lambda rw: rw.tensor_transpose(rw.tensor_reshape(inner.x, shape=shape), perm=new_perm)
+    return lambda rw: rw.tensor_transpose(rw.tensor_reshape(inner.x, shape=sizes), perm=new_perm)
+
+
+@rewrite_pattern("linalg.matmul")
+def transpose_into_matmul(op: Any) -> Failure | Rewrite:
+    """A product reads a matrix transposed as well as straight."""
+    for index, flag in enumerate(("transpose_a", "transpose_b")):
+        inner: Any = op.operands[index].op
+        if inner is None or inner.name != "tensor.transpose" or inner.y.rank < 2:
+            continue
+        rank = inner.y.rank
+        if tuple(inner.perm) == (*range(rank - 2), rank - 1, rank - 2):
+            operands = [inner.x if i == index else v for i, v in enumerate(op.operands)]
+            attributes = {**op.attributes, flag: not op.attribute_values()[flag]}
+            return lambda rw: rw.linalg_matmul(*operands, **attributes)
+    return Failure("no operand is a transposed matrix", op)
 
 
 def _is_one(dim: Dim) -> bool:
@@ -119,11 +98,13 @@ def _is_one(dim: Dim) -> bool:
 def transposition_patterns() -> list[Pattern]:
     """Return the patterns of this pass."""
     return [
-        transpose_is_reshape,
-        transpose_of_transpose,
-        reshape_of_reshape,
+        shape.same_shape,
+        shape.transpose_in_order,
+        shape.transpose_of_transpose,
+        shape.reshape_of_reshape,
         move_constant,
         transpose_below_reshape,
+        transpose_into_matmul,
     ]
 
 
