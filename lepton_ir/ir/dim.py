@@ -223,9 +223,11 @@ def mod(a: Dim, b: Dim) -> Dim:
 def _extreme(fn: str, pick: Callable[[int, int], int], a: Dim, b: Dim) -> Dim:
     if isinstance(a, int) and isinstance(b, int):
         return pick(a, b)
-    difference = a - b
-    if isinstance(difference, int):
-        return a if (pick(difference, 0) == difference) else b
+    low, high = bounds(a - b)
+    if low is not None and low >= 0:
+        return a if fn == "max" else b
+    if high is not None and high <= 0:
+        return b if fn == "max" else a
     a, b = sorted((a, b), key=str)
     return _func(fn, a, b)
 

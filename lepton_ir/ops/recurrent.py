@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from lepton_ir.ir.builder import Builder
-from lepton_ir.ir.core import OpResult, Value
+from lepton_ir.ir.core import Block, OpResult, Region, Value
 from lepton_ir.ir.dim import Dim
 from lepton_ir.ir.opdef import (
     InferenceError,
@@ -16,7 +16,7 @@ from lepton_ir.ir.opdef import (
     optional_operand,
     result,
 )
-from lepton_ir.ir.types import TensorType, Type
+from lepton_ir.ir.types import DType, TensorType, Type
 from lepton_ir.ops.activations import scalar
 from lepton_ir.ops.support import Array, dims_differ, require_rank
 
@@ -85,8 +85,6 @@ class Recurrent(Operation):
         return evaluate_by_decomposition(self, operands)
 
     def decompose(self, b: Builder) -> Sequence[Value]:
-        if not isinstance(self.x.shape[0], int):
-            raise InferenceError(f"{self.name} is unrolled over its steps, whose number {self.x.shape[0]} is not known")
         runs = [self._run(b, d) for d in range(self.directions)]
         everything = [run[0] for run in runs]
         states = [[run[1][i] for run in runs] for i in range(len(runs[0][1]))]
@@ -152,29 +150,56 @@ class Recurrent(Operation):
     def _run(self, b: Builder, d: int) -> tuple[Value, State]:
         """Return every step's hidden state, [T, 1, B, H], and the last state, [1, B, H] each."""
         steps, batch, inputs = self.x.shape
-        assert isinstance(steps, int)
         rows = self.gates * self.hidden_size
         flat = b.tensor_reshape(self.x, shape=(batch * steps, inputs))
         projected = b.linalg_matmul(flat, _part(b, self.w, d), transpose_b=True)
         bias = self.projection_bias(b, d)
         projected = projected if bias is None else b.add(projected, bias)
         projected = b.tensor_reshape(projected, shape=(steps, batch, rows))
-        state, weights = self.initial_state(b, d), self.weights(b, d)
-        backwards = self.direction == "reverse" or d == 1
+        run = self._unrolled if isinstance(steps, int) else self._looped
+        every, state = run(b, d, projected, self.initial_state(b, d), self.weights(b, d))
+        every = b.tensor_reshape(every, shape=(steps, 1, batch, self.hidden_size))
+        return every, tuple(b.tensor_reshape(s, shape=(1, batch, self.hidden_size)) for s in state)
+
+    def _is_backwards(self, d: int) -> bool:
+        return self.direction == "reverse" or d == 1
+
+    def _unrolled(self, b: Builder, d: int, projected: Value, state: State, weights: State) -> tuple[Value, State]:
+        """Write one step after the other; return every step's hidden state, [T, B, H], and the last state."""
         outputs: dict[int, Value] = {}
-        for t in reversed(range(steps)) if backwards else range(steps):
+        steps = range(int(self.x.shape[0]))
+        for t in reversed(steps) if self._is_backwards(d) else steps:
             after = self.step(b, d, _part(b, projected, t), state, weights)
             state, outputs[t] = self._masked(b, t, state, after)
-        shape = (1, 1, batch, self.hidden_size)
-        every = b.tensor_concat([b.tensor_reshape(outputs[t], shape=shape) for t in range(steps)], axis=0)
-        return every, tuple(b.tensor_reshape(s, shape=shape[1:]) for s in state)
+        shape = (1, self.x.shape[1], self.hidden_size)
+        return _joined(b, [b.tensor_reshape(outputs[t], shape=shape) for t in steps], axis=0), state
 
-    def _masked(self, b: Builder, t: int, before: State, after: State) -> tuple[State, Value]:
+    def _looped(self, b: Builder, d: int, projected: Value, state: State, weights: State) -> tuple[Value, State]:
+        """Write a loop over the steps, whose number is known at run time; see :meth:`_unrolled`."""
+        steps, batch, _ = self.x.shape
+        everything = TensorType((steps, batch, self.hidden_size), self.x.tensor.dtype)
+        last = b.tensor_reshape(b.tensor_dims(dims=(steps - 1,)), shape=())
+        block = Block([TensorType((), DType.I64), everything, *(s.type for s in state)])
+        trip, outputs, *before = block.arguments
+        inner = Builder(block, location=b.location)
+        t = inner.sub(last, trip) if self._is_backwards(d) else trip
+        after = self.step(inner, d, inner.tensor_gather(projected, t, axis=0), tuple(before), weights)
+        kept, out = self._masked(inner, t, tuple(before), after)
+        here = inner.eq(inner.tensor_iota(shape=(steps, 1, 1), axis=0), t)
+        line = inner.where(here, inner.tensor_reshape(out, shape=(1, batch, self.hidden_size)), outputs)
+        inner.yield_([inner.const(True), line, *kept])
+        trips = b.tensor_reshape(b.tensor_dims(dims=(steps,)), shape=())
+        zeros = b.tensor_full(scalar(b, self.x, 0), shape=everything.shape)
+        every, *final = b.control_loop(trips, None, [zeros, *state], regions=[Region(block)])
+        return every, tuple(final)
+
+    def _masked(self, b: Builder, t: int | Value, before: State, after: State) -> tuple[State, Value]:
         """Keep the state, and put out zeros, where a sequence has ended."""
         if self.seq_lens is None:
             return after, after[0]
-        lengths = b.tensor_reshape(self.seq_lens, shape=(self.x.shape[1], 1))
-        alive = b.lt(b.const(t, dtype=self.seq_lens.tensor.dtype), lengths)
+        dtype = self.seq_lens.tensor.dtype
+        now = b.const(t, dtype=dtype) if isinstance(t, int) else b.cast(t, to=dtype)
+        alive = b.lt(now, b.tensor_reshape(self.seq_lens, shape=(self.x.shape[1], 1)))
         kept = tuple(b.where(alive, new, old) for new, old in zip(after, before, strict=True))
         return kept, b.where(alive, after[0], scalar(b, self.x, 0))
 

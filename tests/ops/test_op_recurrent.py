@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from op_harness import assert_close, evaluate, floats, make, ort, reference
 
-from lepton_ir.ir import DType, InferenceError, TensorType, sym, tensor
+from lepton_ir.interp import run
+from lepton_ir.ir import REGISTRY, Builder, DType, Function, InferenceError, Module, TensorType, sym, tensor
+from lepton_ir.verifier import verify
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 T, B, INPUTS, H = 4, 3, 5, 6
@@ -38,6 +40,26 @@ def test_layer(kind: str, direction: str, lengths: list[int] | None) -> None:
     expected = ort(kind.upper(), *xs, outputs=outputs, hidden_size=H, direction=direction)
     for found, wanted in zip(evaluate(f"nn.{kind}", *xs, hidden_size=H, direction=direction), expected, strict=True):
         assert_close(found, wanted, 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+@pytest.mark.parametrize("kind", GATES)
+def test_a_dynamic_number_of_steps_is_a_loop(kind: str, direction: str) -> None:
+    xs = operands(kind, 2 if direction == "bidirectional" else 1)
+    xs[4] = np.array([4, 2, 3], np.int32)
+    types = [TensorType(a.shape, DType.of(a)) for a in xs]
+    function = Function("main", [TensorType((sym("T"), *xs[0].shape[1:]), DType.F32), *types[1:]])
+    b = Builder(function.body)
+    op = b.create(REGISTRY[f"nn.{kind}"], *function.arguments, hidden_size=H, direction=direction)
+    b.return_(list(op.results))
+    whole = Module([function])
+    loop = whole.clone()
+    layer: Any = next(op for op in loop.main.body.ops if op.name == f"nn.{kind}")
+    layer.replace_with(list(layer.decompose(Builder.before_op(layer))))
+    verify(loop)
+    assert any(op.name == "control.loop" for op in loop.main.body.ops)
+    for found, wanted in zip(run(loop, xs), run(whole, xs), strict=True):
+        assert_close(found, wanted, 1e-5, 1e-6)
 
 
 def test_gru_with_reset_after_the_product() -> None:
