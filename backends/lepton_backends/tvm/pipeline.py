@@ -23,7 +23,7 @@ def register_cpu_pipeline() -> str:
 
 
 def _cpu_pipeline() -> tuple[Any, Any, Any]:
-    @tvm.transform.module_pass(opt_level=0)
+    @tvm.transform.module_pass(opt_level=0)  # type: ignore[untyped-decorator]
     def lower(module: tvm.ir.IRModule, _: Any) -> tvm.ir.IRModule:
         to = tirx.transform
         passes = [

@@ -8,6 +8,7 @@ convolution once per element instead of once per use.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -19,13 +20,37 @@ from lepton_backends.tvm.schedules.cpu import tiling
 from lepton_backends.tvm.schedules.cpu.conv_lines import ScratchLines, spatial_axes
 from lepton_backends.tvm.schedules.cpu.depthwise import depthwise
 from lepton_backends.tvm.schedules.cpu.gemm import PackedProduct, bias_vector
-from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile, read_flat
+from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile, read_flat, scratch
 from lepton_backends.tvm.schedules.registry import template
-from lepton_backends.tvm.tir import Expr, Index, Stmt
+from lepton_backends.tvm.tir import Buffer, Expr, Index, Stmt
 from lepton_ir.target import Target
 
 _SYMBOLIC_LINES = 8
 """Output lines in one task where their number is not known."""
+
+
+@dataclass(frozen=True)
+class PackedWeight:
+    """A weight as the loops read it, ``[panels, *kernel, inputs, panel]``.
+
+    Attributes:
+        memory: its elements, as a one-dimensional buffer.
+        kernel: the number of taps along each spatial axis.
+        inputs: input channels of a group.
+        outputs: output channels of all groups.
+        panel: output channels in one panel.
+    """
+
+    memory: Buffer
+    kernel: tuple[int, ...]
+    inputs: int
+    outputs: int
+    panel: int
+
+    @property
+    def panels(self) -> int:
+        """The number of panels."""
+        return -(-self.outputs // self.panel)
 
 
 @template("nn.conv_packed")
@@ -36,7 +61,38 @@ def conv_packed(view: KernelView, target: Target) -> Stmt:
         return depthwise(view, target)
     if op.group == 1 and prod(op.kernel_shape) == 1 and not any(op.pads):
         return _pointwise(view, target, op)
-    return DirectConv(view, target).emit()
+    buffer = view.buffer_of(op.w)
+    assert buffer is not None
+    weight = PackedWeight(view.flat(buffer), op.kernel_shape, op.w.shape[-2], op.channels, op.panel)
+    return DirectConv(view, target, weight).emit()
+
+
+@template("nn.conv")
+def conv(view: KernelView, target: Target) -> Stmt:
+    """Convolve with a weight that is only known at run time, packing it first; in either layout."""
+    op: Any = view.anchor
+    outputs, inputs, *kernel = (int(d) for d in op.w.shape)
+    dtype = view.dtype(op.y)
+    per_group = outputs // op.group
+    panel = min(2 * tiling.vector_lanes(target, dtype), per_group)
+    if op.group > 1:
+        panel = max(width for width in range(1, panel + 1) if per_group % width == 0)
+    taps = prod(kernel)
+    panels = -(-outputs // panel)
+    memory, allocate = scratch("packed", panels * taps * inputs * panel, dtype)
+
+    def pack(p: Expr) -> Stmt:
+        def element(*at: Expr) -> Stmt:
+            *tap, c, column = at
+            output = p * panel + column
+            place = tir.flat_index([p, *tap, c, column], [panels, *kernel, inputs, panel])
+            value = tir.store(memory, [place], view.load(op.w, [output, c, *tap]))
+            return tir.if_then(output < outputs, value, tir.store(memory, [place], tir.const(0, dtype)))
+
+        return tir.nest([*kernel, inputs, panel], element)
+
+    weight = PackedWeight(memory, tuple(kernel), inputs, outputs, panel)
+    return tir.seq(allocate, tir.parallel(panels, pack, "pack"), DirectConv(view, target, weight).emit())
 
 
 def _pointwise(view: KernelView, target: Target, op: Any) -> Stmt:
@@ -61,20 +117,15 @@ def _pointwise(view: KernelView, target: Target, op: Any) -> Stmt:
 class DirectConv:
     """Everything that the loops of one direct convolution need to know."""
 
-    def __init__(self, view: KernelView, target: Target) -> None:
+    def __init__(self, view: KernelView, target: Target, weight: PackedWeight) -> None:
         op: Any = view.anchor
-        weights = view.buffer_of(op.w)
-        assert weights is not None
-        self.view, self.target, self.op = view, target, op
-        self.weights = view.flat(weights)
+        self.view, self.target, self.op, self.weight = view, target, op, weight
         self.dtype = view.dtype(op.y)
         self.lanes = tiling.vector_lanes(target, self.dtype)
-        self.axes = spatial_axes(view, op)
+        self.axes = spatial_axes(view, op, weight.kernel)
         *self.outer, self.lines, self.columns = self.axes
         self.batch = view.shape(op.x)[0]
-        self.inputs: int = op.w.shape[-2]
-        self.channels = self.inputs * op.group
-        self.panels = -(-op.channels // op.panel)
+        self.channels = weight.inputs * op.group
 
     def emit(self) -> Stmt:
         """Return the statement of the whole convolution."""
@@ -92,25 +143,24 @@ class DirectConv:
                 count: Index = tir.minimum(self.lines.out - start, longest)
             else:
                 start, count = tiling.part(block, lines, split.blocks)
-            scratch = ScratchLines(self.view, self.op.x, self.axes, self.channels, longest, self.lanes)
-            panels = tiling.part(group, self.panels, split.groups)
-            body = _Block(self, scratch, at, start, count).emit(*panels)
-            return tir.seq(scratch.allocate, scratch.fill(at, start, count), body)
+            lines_read = ScratchLines(self.view, self.op, self.axes, self.channels, longest, self.lanes)
+            panels = tiling.part(group, self.weight.panels, split.groups)
+            body = _Block(self, lines_read, at, start, count).emit(*panels)
+            return tir.seq(lines_read.allocate, lines_read.fill(at, start, count), body)
 
         return tir.parallel(tir.product(extents), task)
 
     def _split(self, lines: int, around: list[Index]) -> tiling.Split:
-        taps = prod(self.op.kernel_shape)
-        out = tir.static(self.columns.out) or 32
+        panel_elements = prod(self.weight.kernel) * self.weight.inputs * self.weight.panel
         width = tir.static(self.columns.size) or 32
         line_elements = width * self.channels * self.lines.stride
         return tiling.split_work(
             lines,
-            self.panels,
+            self.weight.panels,
             target=self.target,
-            row_cycles=out * taps * self.inputs * self.op.panel / self.lanes,
+            row_cycles=(tir.static(self.columns.out) or 32) * panel_elements / self.lanes,
             row_bytes=line_elements * 4,
-            panel_bytes=taps * self.inputs * self.op.panel * 4,
+            panel_bytes=panel_elements * 4,
             block_cycles=2 * line_elements / self.lanes,
             batch=prod(tir.static(e) or 1 for e in around),
         )
@@ -120,21 +170,21 @@ class _Block:
     """The loops of one task: a block of output lines times a group of panels."""
 
     def __init__(self, conv: DirectConv, lines: ScratchLines, at: list[Index], start: Index, count: Index) -> None:
-        self.conv, self.op, self.view = conv, conv.op, conv.view
+        self.conv, self.op, self.view, self.weight = conv, conv.op, conv.view, conv.weight
         self.lines, self.at, self.start, self.count = lines, at, start, count
 
     def emit(self, first: Index, panels: Index) -> Stmt:
         """Return the loops over ``panels`` panels from ``first``."""
-        full, rest = divmod(self.op.channels, self.op.panel)
+        full, rest = divmod(self.weight.outputs, self.weight.panel)
 
         def columns(panel: Index, width: int) -> Stmt:
             return tir.serial(self.count, lambda line: self._line(line, panel, width), "line")
 
         def body(j: Expr) -> Stmt:
             if not rest:
-                return columns(first + j, self.op.panel)
+                return columns(first + j, self.weight.panel)
             tail = columns(tir.index(full), rest)
-            return tir.if_then(first + j < full, columns(first + j, self.op.panel), tail) if full else tail
+            return tir.if_then(first + j < full, columns(first + j, self.weight.panel), tail) if full else tail
 
         return tir.serial(panels, body, "panel")
 
@@ -145,10 +195,12 @@ class _Block:
         def tile(column: Index, size: int) -> Stmt:
             def finish(r: int, offset: int, lanes: int, value: Expr) -> Stmt:
                 spatial = [*self.at[1:], self.start + line, column + r][-self.op.spatial_rank :]
-                return self.view.store([self.at[0], *spatial, tir.ramp(panel * self.op.panel + offset, lanes)], value)
+                channels = tir.ramp(panel * self.weight.panel + offset, lanes)
+                image, last = self.at[0], self.op.channels_last
+                return self.view.store([image, *spatial, channels] if last else [image, channels, *spatial], value)
 
             return RegisterTile(size, vectors, dtype).emit(
-                lambda r, o, n: bias_vector(self.view, bias, panel * self.op.panel + o, n, dtype),
+                lambda r, o, n: bias_vector(self.view, bias, panel * self.weight.panel + o, n, dtype),
                 lambda t: self._reduce(t, line, column, panel),
                 finish,
             )
@@ -157,7 +209,7 @@ class _Block:
 
     def _reduce(self, t: RegisterTile, line: Expr, column: Index, panel: Index) -> Stmt:
         """Return the loops over taps and input channels."""
-        lines, axis, inputs = self.lines, self.conv.columns, self.conv.inputs
+        lines, axis, inputs = self.lines, self.conv.columns, self.weight.inputs
         low, taps = self.conv.lines.taps(self.start + line)
         step = self._step(t, panel)
 
@@ -166,7 +218,7 @@ class _Block:
             place = lines.address(plane, y, column * axis.stride, c)
             tap = ((panel * lines.planes + plane) * self.conv.lines.kernel + kh) * axis.kernel * inputs + c
             origin, weight = tir.var("origin"), tir.var("weight")
-            bound = tir.let_stmts([(origin, tir.index(place)), (weight, tir.index(tap * self.op.panel))])
+            bound = tir.let_stmts([(origin, tir.index(place)), (weight, tir.index(tap * self.weight.panel))])
             if lines.planar:
                 inner = tir.nest([axis.kernel], lambda kw: step(origin, weight, kw, 0))
             elif lines.pixel == inputs and axis.dilation == 1:
@@ -181,11 +233,11 @@ class _Block:
 
     def _step(self, t: RegisterTile, panel: Index) -> Callable[[Expr, Expr, Index, Index], Stmt]:
         """Return the function that emits one multiply-add of the tile, for a column tap and an input channel."""
-        lines, axis, op = self.lines, self.conv.columns, self.op
-        first = panel * op.panel
-        shared = (op.channels // op.group) % op.panel == 0
+        lines, axis, weight = self.lines, self.conv.columns, self.weight
+        first = panel * weight.panel
+        shared = (weight.outputs // self.op.group) % weight.panel == 0
 
-        def step(origin: Expr, weight: Expr, kw: Index, c: Index) -> Stmt:
+        def step(origin: Expr, taps: Expr, kw: Index, c: Index) -> Stmt:
             def a(r: int, offset: int, lanes: int) -> Expr:
                 place = origin + (kw * axis.dilation + r * axis.stride) * lines.pixel + c
                 if shared:
@@ -194,8 +246,8 @@ class _Block:
                 elements = [lines.load(place + self._group_offset(first + offset + i)) for i in range(lanes)]
                 return tirx.Shuffle(elements, list(range(lanes))) if lanes > 1 else elements[0]
 
-            base = weight + (kw * self.conv.inputs + c) * op.panel
-            return t.multiply_add(a, lambda o, n: read_flat(self.conv.weights, base + o, n, self.conv.dtype))
+            base = taps + (kw * weight.inputs + c) * weight.panel
+            return t.multiply_add(a, lambda o, n: read_flat(self.weight.memory, base + o, n, self.conv.dtype))
 
         return step
 
@@ -203,5 +255,5 @@ class _Block:
         """Return the distance from the first input channel to the first that an output channel reads."""
         if self.op.group == 1:
             return 0
-        group = tir.floordiv(column, self.op.channels // self.op.group)
-        return group * (self.conv.inputs * self.lines.channel)
+        group = tir.floordiv(column, self.weight.outputs // self.op.group)
+        return group * (self.weight.inputs * self.lines.channel)

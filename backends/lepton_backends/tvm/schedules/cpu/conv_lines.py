@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -50,22 +51,23 @@ class Axis:
         return low, tir.maximum(high - low, 0)
 
 
-def spatial_axes(view: KernelView, op: Any) -> list[Axis]:
-    """Return the spatial axes of a channels-last windowed operation; one-dimensional ones get a line of height 1."""
-    rank = op.spatial_rank
-    sizes, outs = view.shape(op.x)[1:-1], view.shape(op.y)[1:-1]
+def spatial_axes(view: KernelView, op: Any, kernel: Sequence[int]) -> list[Axis]:
+    """Return the spatial axes of a convolution; one-dimensional ones get a line of height 1."""
+    x, y = view.shape(op.x), view.shape(op.y)
     axes = [
-        Axis(sizes[i], outs[i], op.kernel_shape[i], op.strides[i], op.dilations[i], op.pads[i]) for i in range(rank)
+        Axis(x[at], y[at], kernel[i], op.strides[i], op.dilations[i], op.pads[i])
+        for i, at in enumerate(op.spatial_axes)
     ]
-    return [Axis(1, 1, 1, 1, 1, 0), *axes] if rank == 1 else axes
+    return [Axis(1, 1, 1, 1, 1, 0), *axes] if len(axes) == 1 else axes
 
 
 class ScratchLines:
     """Input lines with the borders' zeros, so that every tap of a tile lies at a distance known at compile time.
 
-    There is a plane of lines for each tap of the axes before the last two. Few channels are kept apart, as
-    ``[plane, channel, line, column]``; otherwise elements lie as ``[plane, line, column, channel]``, with some
-    room between columns where these would evict each other from the first-level cache.
+    There is a plane of lines for each tap of the axes before the last two. Channels that are few, or that lie apart in
+    x, are kept apart, as ``[plane, channel, line, column]``. Otherwise elements lie as
+    ``[plane, line, column, channel]``, with some room between columns where these would evict each other from the
+    first-level cache.
 
     Attributes:
         planes: number of planes.
@@ -76,19 +78,19 @@ class ScratchLines:
         allocate: the statement that allocates the memory.
     """
 
-    def __init__(self, view: KernelView, x: Any, axes: list[Axis], channels: int, longest: int, lanes: int) -> None:
+    def __init__(self, view: KernelView, op: Any, axes: list[Axis], channels: int, longest: int, lanes: int) -> None:
         *self._outer, self._lines, self._columns = axes
-        self._view, self._x, self._lanes = view, x, lanes
+        self._view, self._op, self._lanes = view, op, lanes
         self.planes = prod(a.kernel for a in self._outer)
         self.channels = channels
-        self.planar = channels <= _SMALL_CHANNELS
+        self.planar = channels <= _SMALL_CHANNELS or not op.channels_last
         aliasing = channels * self._columns.stride * 4 % tiling.ALIASING_BYTES == 0
         self.pixel = 1 if self.planar else channels + 16 if aliasing else channels
         self._height = self._lines.span(longest)
         self._width = self._columns.span(self._columns.out)
         self.channel = self._height * self._width if self.planar else 1
         size = tir.product([self.planes, self._height, self._width, channels if self.planar else self.pixel])
-        self.dtype = view.dtype(x)
+        self.dtype = view.dtype(op.x)
         self.buffer, self.allocate = scratch("lines", size, self.dtype)
 
     def address(self, plane: Index, line: Index, column: Index, channel: Index) -> Index:
@@ -113,7 +115,8 @@ class ScratchLines:
 
         def line(plane: Expr, y: Expr) -> Stmt:
             taps = tir.split_index(plane, [a.kernel for a in self._outer]) if self._outer else []
-            places = [o * a.stride + t * a.dilation - a.before for o, t, a in zip(outer, taps, self._outer, strict=True)]
+            axes = zip(outer, taps, self._outer, strict=True)
+            places = [o * a.stride + t * a.dilation - a.before for o, t, a in axes]
             places.append(start * self._lines.stride + y - self._lines.before)
             inside = self._inside(places)
             # Taps outside along the last but one axis are skipped by the reduction, those further out read zeros.
@@ -143,12 +146,13 @@ class ScratchLines:
 
     def _copy_columns(self, plane: Expr, y: Expr, at: list[Index], count: Index) -> Stmt:
         image, *places = at
-        source = [image, *places][: self._x.rank - 2]
         known = tir.static(count)
 
         def put(x: Expr, c: Expr, lanes: int) -> Stmt:
             xs, cs = (tir.ramp(x, lanes), c) if self.planar else (x, tir.ramp(c, lanes))
-            value = self._view.load(self._x, [*source, xs, cs])
+            spatial = [*places, xs][-self._op.spatial_rank :]
+            order = [image, *spatial, cs] if self._op.channels_last else [image, cs, *spatial]
+            value = self._view.load(self._op.x, order)
             return tir.store(self.buffer, [tir.ramp(self.address(plane, y, x + self._columns.before, c), lanes)], value)
 
         if self.planar and known is None:

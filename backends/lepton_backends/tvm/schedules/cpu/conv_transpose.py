@@ -162,18 +162,14 @@ class _Line:
         every, more = tir.floordiv(out, self.stride), tir.floormod(out, self.stride)
 
         def remainder(r: Expr) -> Stmt:
-            tiles = tiling.row_tiles(
-                every, largest, lambda q, size: self._tile(lines, panel, vectors, q, size, r)
-            )
+            tiles = tiling.row_tiles(every, largest, lambda q, size: self._tile(lines, panel, vectors, q, size, r))
             if tir.static(more) == 0:
                 return tiles
             return tir.seq(tiles, tir.if_then(r < more, self._tile(lines, panel, vectors, every, 1, r)))
 
         return tir.serial(self.stride, remainder, "r")
 
-    def _tile(
-        self, lines: Buffer, panel: Index, vectors: list[tuple[int, int]], q: Index, size: int, r: Expr
-    ) -> Stmt:
+    def _tile(self, lines: Buffer, panel: Index, vectors: list[tuple[int, int]], q: Index, size: int, r: Expr) -> Stmt:
         c = self.c
         group, first = tir.floordiv(panel, c.panels), tir.floormod(panel, c.panels) * c.panel
         channel = group * c.outputs + first

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
+
+from tvm import tirx
 
 from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit.kernel import KernelView
@@ -23,7 +25,8 @@ from lepton_ir.target import Target
 _COLUMNS = {16: 4, 32: 8}
 """Columns of a tile, by the number of vector registers."""
 
-Place = tuple[list[Index], Index, list[list[Index]]]
+Taps: TypeAlias = "Callable[[int, int], bool | Expr]"
+"""Whether a tap (column of the tile, tap along it) lies inside the input."""
 
 
 def depthwise(view: KernelView, target: Target) -> Stmt:
@@ -37,7 +40,7 @@ class _Depthwise:
         self.view, self.target, self.op = view, target, op
         self.dtype = view.dtype(op.y)
         self.lanes = tiling.vector_lanes(target, self.dtype)
-        self.axes = spatial_axes(view, op)
+        self.axes = spatial_axes(view, op, op.kernel_shape)
         self.columns = self.axes[-1]
         self.around: list[Index] = [view.shape(op.x)[0], *(a.out for a in self.axes[:-1])]
 
@@ -77,12 +80,12 @@ class _Depthwise:
             rest = tir.seq(*(body(tir.index(whole + o), n) for o, n in tails)) if tails else None
             return tir.seq(main, tir.if_then(group.equal(0), rest) if rest is not None else None)
 
-        def tile(start: Index, size: int, valid: Callable[[int, int], bool | Expr]) -> Stmt:
+        def tile(start: Index, size: int, valid: Taps) -> Stmt:
             return channels(lambda c, lanes: self._tile(at, start, size, valid, c, lanes))
 
         return self._tiles(tile)
 
-    def _tiles(self, tile: Callable[[Index, int, Callable[[int, int], bool | Expr]], Stmt]) -> Stmt:
+    def _tiles(self, tile: Callable[[Index, int, Taps], Stmt]) -> Stmt:
         """Cover the columns; ``valid(column of the tile, tap)`` says whether a tap lies inside."""
         axis, largest = self.columns, _COLUMNS[32 if self.target.registers >= 32 else 16]
         size, out = tir.static(axis.size), tir.static(axis.out)
@@ -92,27 +95,25 @@ class _Depthwise:
         for count, width in tiling.balanced(out, largest):
             first = sum(t[1] for t in tiles)
             tiles += [(first + i * width, width) for i in range(count)]
+        inside: Taps = lambda r, tap: True  # noqa: E731
+
+        def run(start: int, width: int, count: int) -> Stmt:
+            return tir.serial(count, lambda i: tile(i * width + start, width, inside), "tile")
+
+        def border(start: int, width: int) -> Stmt:
+            return tile(start, width, lambda r, tap: 0 <= int(_source(axis, start + r, tap)) < size)
+
         parts: list[Stmt] = []
         while tiles:
             start, width = tiles[0]
-            run = 0
-            while run < len(tiles) and tiles[run][1] == width and _is_interior(axis, size, *tiles[run]):
-                run += 1
-            if run:
-                parts.append(
-                    tir.serial(
-                        run, lambda i, s=start, w=width: tile(i * w + s, w, lambda r, t: True), "tile"  # type: ignore[misc]
-                    )
-                )
-            else:
-                run = 1
-                parts.append(tile(start, width, lambda r, t, s=start: 0 <= _source(axis, s + r, t) < size))  # type: ignore[misc]
-            del tiles[:run]
+            many = 0
+            while many < len(tiles) and tiles[many][1] == width and _is_interior(axis, size, *tiles[many]):
+                many += 1
+            parts.append(run(start, width, many) if many else border(start, width))
+            del tiles[: max(1, many)]
         return tir.seq(*parts)
 
-    def _symbolic_tiles(
-        self, tile: Callable[[Index, int, Callable[[int, int], bool | Expr]], Stmt], largest: int
-    ) -> Stmt:
+    def _symbolic_tiles(self, tile: Callable[[Index, int, Taps], Stmt], largest: int) -> Stmt:
         axis = self.columns
         reach = (axis.kernel - 1) * axis.dilation
         low = tir.minimum(-(-axis.before // axis.stride), axis.out)
@@ -122,7 +123,7 @@ class _Depthwise:
         def border(start: Index) -> Stmt:
             def valid(r: int, tap: int) -> Expr:
                 place = tir.index(_source(axis, start + r, tap))
-                return tir.tirx.And(place >= 0, place < axis.size)
+                return tirx.And(place >= 0, place < axis.size)
 
             return tile(start, 1, valid)
 
@@ -132,9 +133,7 @@ class _Depthwise:
             tir.serial(axis.out - high, lambda i: border(high + i), "right"),
         )
 
-    def _tile(
-        self, at: list[Index], start: Index, size: int, valid: Callable[[int, int], bool | Expr], c: Index, lanes: int
-    ) -> Stmt:
+    def _tile(self, at: list[Index], start: Index, size: int, valid: Taps, c: Index, lanes: int) -> Stmt:
         op, view = self.op, self.view
         rank = op.spatial_rank
 
@@ -147,9 +146,7 @@ class _Depthwise:
             finish,
         )
 
-    def _reduce(
-        self, t: RegisterTile, at: list[Index], start: Index, valid: Callable[[int, int], bool | Expr], c: Index
-    ) -> Stmt:
+    def _reduce(self, t: RegisterTile, at: list[Index], start: Index, valid: Taps, c: Index) -> Stmt:
         op, view, columns = self.op, self.view, self.columns
         rank, outer = op.spatial_rank, self.axes[:-1]
         ranges = [axis.taps(place) for axis, place in zip(outer, at[1:], strict=True)]
@@ -170,12 +167,10 @@ class _Depthwise:
             def w(kw: int, n: int) -> Expr:
                 return view.load(op.w, [*[*taps, tir.index(kw)][-rank:], tir.ramp(c, n)])
 
-            return tir.seq(
-                *(
-                    t.multiply_add(lambda r, o, n, kw=kw: x(r, kw, n), lambda o, n, kw=kw: w(kw, n))  # type: ignore[misc]
-                    for kw in range(columns.kernel)
-                )
-            )
+            def tap(kw: int) -> Stmt:
+                return t.multiply_add(lambda r, o, n: x(r, kw, n), lambda o, n: w(kw, n))
+
+            return tir.seq(*(tap(kw) for kw in range(columns.kernel)))
 
         return tir.nest([count for _, count in ranges], line)
 
@@ -186,4 +181,4 @@ def _source(axis: Axis, out: Index, tap: Index) -> Index:
 
 
 def _is_interior(axis: Axis, size: int, start: int, width: int) -> bool:
-    return _source(axis, start, 0) >= 0 and _source(axis, start + width - 1, axis.kernel - 1) < size
+    return int(_source(axis, start, 0)) >= 0 and int(_source(axis, start + width - 1, axis.kernel - 1)) < size

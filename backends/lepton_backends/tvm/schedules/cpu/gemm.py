@@ -96,9 +96,7 @@ class PackedProduct:
 
     # One task: a block of rows times a group of panels ----------------------------------------------------------------
 
-    def _block(
-        self, start: Index, count: Index, longest: int, first: Index, panels: Index, staged: bool
-    ) -> Stmt:
+    def _block(self, start: Index, count: Index, longest: int, first: Index, panels: Index, staged: bool) -> Stmt:
         prepare: list[Stmt] = []
         if staged:
             pitch = self._pitch
@@ -126,14 +124,14 @@ class PackedProduct:
             value = self.view.load(self.a, [*self.a_at(start + r), tir.ramp(base, lanes)])
             return tir.store(rows, [tir.ramp(r * pitch + base, lanes)], value)
 
-        return tir.serial(count, lambda r: tiling.vector_steps(self.k, self.lanes, lambda b, n: element(r, b, n)), "row")
+        return tir.serial(
+            count, lambda r: tiling.vector_steps(self.k, self.lanes, lambda b, n: element(r, b, n)), "row"
+        )
 
     def _reader(self, buffer: Buffer, pitch: int, start: Index) -> Callable[[Index, Index], Expr]:
         return lambda row, k: read_flat(buffer, (row - start) * pitch + k, 1, self.dtype)
 
-    def _panel(
-        self, at: Index, width: int, start: Index, count: Index, read: Callable[[Index, Index], Expr]
-    ) -> Stmt:
+    def _panel(self, at: Index, width: int, start: Index, count: Index, read: Callable[[Index, Index], Expr]) -> Stmt:
         weights = self.view.buffer_of(self.w)
         assert weights is not None
         packed = self.view.flat(weights)

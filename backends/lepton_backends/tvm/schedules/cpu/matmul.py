@@ -223,9 +223,7 @@ class _Task:
         def along_n(k: Expr) -> Stmt:
             return tir.seq(
                 *(
-                    tir.store(
-                        packed, [tir.ramp(k * p.panel + o, n)], p.b(self.at, k, tir.ramp(base + o, n))
-                    )
+                    tir.store(packed, [tir.ramp(k * p.panel + o, n)], p.b(self.at, k, tir.ramp(base + o, n)))
                     for o, n in tiling.column_vectors(width, p.lanes)
                 )
             )

@@ -94,7 +94,7 @@ def row_tiles(extent: Index, largest: int, body: Callable[[Index, int], Stmt]) -
     if known is not None:
         done = 0
         for count, size in balanced(known, largest):
-            parts.append(tir.serial(count, lambda t, at=done, s=size: body(t * s + at, s), "tile"))  # type: ignore[misc]
+            parts.append(_tiles(done, count, size, body))
             done += count * size
         return tir.seq(*parts)
     full = tir.floordiv(extent, largest)
@@ -104,6 +104,10 @@ def row_tiles(extent: Index, largest: int, body: Callable[[Index, int], Stmt]) -
         start = full * largest + tir.floordiv(rest, 2 * size) * (2 * size)
         parts.append(tir.if_then(tir.floormod(tir.floordiv(rest, size), 2).equal(1), body(start, size)))
     return tir.seq(*parts)
+
+
+def _tiles(start: int, count: int, size: int, body: Callable[[Index, int], Stmt]) -> Stmt:
+    return tir.serial(count, lambda t: body(t * size + start, size), "tile")
 
 
 @dataclass(frozen=True)
