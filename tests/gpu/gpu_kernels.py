@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pocl import PoclProgram
-
-import lepton_ir.ops  # noqa: F401  (registers the operators)
 from lepton_backends.tvm.emit.kernel import symbol_names
 from lepton_backends.tvm.schedules.gpu import lower_kernel_gpu
 from lepton_backends.tvm.schedules.gpu_target import opencl_target
+from pocl import PoclProgram
+
+import lepton_ir.ops  # noqa: F401  (registers the operators)
 from lepton_ir.compiler import CompileOptions, import_model, optimize
 from lepton_ir.ir import Block, Builder, Module, Region, TensorType, Value, tensor
 from lepton_ir.ir.core import Operation

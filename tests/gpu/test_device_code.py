@@ -8,13 +8,13 @@ import pytest
 import tvm
 import tvm_ffi
 from gpu_kernels import make_kernel
-
-import lepton_ir
 from lepton_backends.tvm.schedules.gpu import lower_kernel_gpu
 from lepton_backends.tvm.schedules.gpu_build import compile_functions
 from lepton_backends.tvm.schedules.gpu_device import MODULE_KINDS, replace_cuda_source
 from lepton_backends.tvm.schedules.gpu_target import gpu_target
 from lepton_backends.tvm.toolchain import check_toolchain, find_cuda
+
+import lepton_ir
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import DType, tensor
 from lepton_ir.ir.dim import sym

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tvm
 from gpu_kernels import OPENCL, make_kernel, run_on_pocl
-from tvm import te
-
 from lepton_backends.tvm.schedules import gpu, gpu_default
 from lepton_backends.tvm.schedules.gpu_target import gpu_target, opencl_target
 from lepton_backends.tvm.schedules.gpu_te.core import compute, index
+from tvm import te
+
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import Builder, Function, Module
 from lepton_ir.ir.dim import sym

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from lepton_backends.tvm import toolchain
+
 from lepton_ir.diagnostics import LeptonError
 
 VARIABLES = ("LEPTON_NVCC", "CUDA_HOME", "CUDA_PATH", "LEPTON_ROCM_BITCODE", "LEPTON_ROCM_LLD", "ROCM_PATH")
