@@ -6,7 +6,6 @@ import numpy as np
 
 from lepton_ir.ir.constant import Constant
 from lepton_ir.ir.core import OpResult, Value
-from lepton_ir.ir.dim import product
 from lepton_ir.ir.opdef import (
     FusionKind,
     InferenceError,
@@ -104,9 +103,3 @@ class Dims(Operation):
         out = np.empty(len(self.dims), dtype=object)
         out[:] = self.dims
         return out
-
-
-def element_count(value: Value) -> int | None:
-    """Return the number of elements of a value where it is known."""
-    size = product(value.shape)
-    return size if isinstance(size, int) else None

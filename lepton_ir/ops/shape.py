@@ -21,11 +21,10 @@ from lepton_ir.ir.opdef import (
     variadic_operand,
     variadic_result,
 )
-from lepton_ir.ir.types import TensorType, Type
+from lepton_ir.ir.types import Type
 from lepton_ir.ops.folds import shape as shape_folds
 from lepton_ir.ops.support import (
     Array,
-    broadcast,
     dims_differ,
     ints,
     normalize_axes,
@@ -275,13 +274,3 @@ class Trilu(Injective):
     def evaluate(self, x: Array) -> Array:
         mask = np.tri(x.shape[-2], x.shape[-1], self.k - 1 if self.upper else self.k, dtype=np.bool_)
         return np.where(~mask if self.upper else mask, x, np.zeros((), x.dtype))
-
-
-def expanded(b: Builder, x: Value, shape: Sequence[Dim]) -> Value:
-    """Return x broadcast to the shape, itself where it has that shape already."""
-    return x if tuple(x.shape) == tuple(shape) else b.tensor_expand(x, shape=broadcast(shape))
-
-
-def squeezed(x: TensorType, axes: Sequence[int]) -> tuple[Dim, ...]:
-    """Return the shape of x without the given axes."""
-    return tuple(d for i, d in enumerate(x.shape) if i not in axes)

@@ -6,6 +6,7 @@ import numpy as np
 
 from lepton_ir.ir.opdef import attribute
 from lepton_ir.ir.types import DType, TensorType, Type
+from lepton_ir.ops.convert import convert
 from lepton_ir.ops.elementwise import FloatUnary, Unary
 from lepton_ir.ops.folds import arithmetic as arithmetic_folds
 from lepton_ir.ops.special import erf, sigmoid
@@ -193,6 +194,4 @@ class Cast(Unary):
         return TensorType(self.x.tensor.shape, self.to)
 
     def evaluate(self, x: Array) -> Array:
-        from lepton_ir.ops.convert import convert
-
         return convert(np.asarray(x), self.to, saturate=self.saturate)
