@@ -1,0 +1,160 @@
+"""What the types of a module take for granted about its dynamic dimensions.
+
+A slice up to ``S`` of a table of 512 rows has the type of ``S`` rows, which holds only while ``S <= 512``; an addition
+of ``N`` and 4 elements has 4, which holds only for ``N == 4``. The interpreter notices when such a thing does not
+hold, compiled code would read beyond its operands; so these conditions are to be checked before it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lepton_ir.ops  # noqa: F401 - the rules are for its operators
+from lepton_ir.ir.dim import Dim, evaluate, is_nonnegative, product, symbols
+from lepton_ir.ir.location import Location
+from lepton_ir.ir.module import Function
+from lepton_ir.ir.opdef import Operation
+from lepton_ir.ir.types import TensorType
+from lepton_ir.ops.elementwise import Elementwise
+from lepton_ir.ops.slicing import resolve_bounds
+from lepton_ir.ops.support import normalize_axes, normalize_axis
+
+Pair = tuple[Dim, str, Dim]
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """A condition on dynamic dimensions.
+
+    Attributes:
+        left: a dimension.
+        relation: "==" or "<=".
+        right: the other dimension.
+        location: the first operation that relies on it.
+    """
+
+    left: Dim
+    relation: str
+    right: Dim
+    location: Location
+
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """Return whether the condition holds for these sizes.
+
+        Raises:
+            KeyError: a dimension has no size.
+        """
+        left, right = evaluate(self.left, sizes), evaluate(self.right, sizes)
+        return left == right if self.relation == "==" else left <= right
+
+    def symbols(self) -> frozenset[str]:
+        """Return the names of the dimensions in it."""
+        return symbols(self.left) | symbols(self.right)
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.relation} {self.right}"
+
+
+def assumptions(function: Function) -> tuple[Assumption, ...]:
+    """Return the conditions that all runs of the function rely on.
+
+    Operations inside of regions are left out: whether they run is not known beforehand.
+    """
+    known = frozenset().union(*(a.type.symbols() for a in function.arguments if isinstance(a.type, TensorType)))
+    found: dict[Pair, Assumption] = {}
+    for op in function.body.ops:
+        if not isinstance(op, Operation):
+            continue
+        for pair in (*_RULES.get(op.name, _nothing)(op), *_broadcast(op), *_sizes(op)):
+            left, relation, right = pair
+            condition = Assumption(left, relation, right, op.location)
+            if pair not in found and condition.symbols() <= known and not _is_certain(pair):
+                found[pair] = condition
+    return tuple(found.values())
+
+
+def _is_certain(pair: Pair) -> bool:
+    left, relation, right = pair
+    return left == right if relation == "==" else is_nonnegative(right - left)
+
+
+def _nothing(op: Any) -> Iterable[Pair]:
+    return ()
+
+
+def _sizes(op: Operation) -> Iterator[Pair]:
+    for result in op.results:
+        if isinstance(result.type, TensorType):
+            yield from ((0, "<=", d) for d in result.shape if not isinstance(d, int))
+
+
+def _broadcast(op: Operation) -> Iterator[Pair]:
+    if isinstance(op, Elementwise) and len(op.present_operands) > 1:
+        for value in op.present_operands:
+            yield from _aligned(value.shape, op.results[0].shape)
+
+
+def _aligned(have: Sequence[Dim], want: Sequence[Dim]) -> Iterator[Pair]:
+    """Yield that dimensions are equal, the last with the last, except those of size 1."""
+    for d, e in zip(reversed(have), reversed(want), strict=False):
+        if d != 1:
+            yield d, "==", e
+
+
+def _slice(op: Any) -> Iterator[Pair]:
+    for axis, start, end, step in zip(normalize_axes(op.axes, op.x.rank), op.starts, op.ends, op.steps, strict=True):
+        size = op.x.shape[axis]
+        first, last, _ = resolve_bounds(size, start, end, step)
+        if step > 0:
+            yield from ((0, "<=", first), (last, "<=", size))
+        else:
+            yield from ((first + 1, "<=", size), (0, "<=", last + 1))
+
+
+def _expand(op: Any) -> Iterator[Pair]:
+    yield from _aligned(op.x.shape, op.shape)
+
+
+def _reshape(op: Any) -> Iterator[Pair]:
+    yield product(op.x.shape), "==", product(op.shape)
+
+
+def _concat(op: Any) -> Iterator[Pair]:
+    axis = normalize_axis(op.axis, op.xs[0].rank)
+    for x in op.xs:
+        yield from ((d, "==", e) for i, (d, e) in enumerate(zip(x.shape, op.result.shape, strict=True)) if i != axis)
+
+
+def _split(op: Any) -> Iterator[Pair]:
+    total: Dim = 0
+    for size in op.sizes:
+        total = size + total
+    yield total, "==", op.x.shape[normalize_axis(op.axis, op.x.rank)]
+
+
+def _matmul(op: Any) -> Iterator[Pair]:
+    a, b = op.a.shape, op.b.shape
+    inner_a = a[-2] if op.transpose_a and len(a) > 1 else a[-1]
+    inner_b = b[0] if len(b) == 1 else b[-1 if op.transpose_b else -2]
+    yield inner_a, "==", inner_b
+    if len(a) > 1 and len(b) > 1:
+        batch = op.result.shape[:-2]
+        yield from _aligned(a[:-2], batch)
+        yield from _aligned(b[:-2], batch)
+
+
+def _topk(op: Any) -> Iterator[Pair]:
+    yield op.k, "<=", op.x.shape[normalize_axis(op.axis, op.x.rank)]
+
+
+_RULES: dict[str, Callable[[Any], Iterable[Pair]]] = {
+    "tensor.slice": _slice,
+    "tensor.expand": _expand,
+    "tensor.reshape": _reshape,
+    "tensor.concat": _concat,
+    "tensor.split": _split,
+    "tensor.topk": _topk,
+    "linalg.matmul": _matmul,
+}
