@@ -1,4 +1,9 @@
-"""Attention: for a block of rows, the scores stay in scratch memory from their computation to the product with v."""
+"""Attention without writing the score matrix: a tile of rows has its scores in scratch memory, from start to end.
+
+A task does one batch entry (one head) and a block of its rows. It packs the keys in panels once; then, for a tile of
+rows: scores = q k^T * scale + mask in register tiles, softmax in place, and scores v in register tiles, where the
+division by the sum of the exponentials comes last.
+"""
 
 from __future__ import annotations
 
@@ -12,200 +17,188 @@ from lepton_backends.tvm.emit import vector_math
 from lepton_backends.tvm.emit.kernel import KernelView
 from lepton_backends.tvm.schedules.cpu import rows, tiling
 from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile, read_flat, scratch
-from lepton_backends.tvm.schedules.cpu.register_transpose import transpose_tile
 from lepton_backends.tvm.schedules.registry import template
 from lepton_backends.tvm.tir import Buffer, Expr, Index, Stmt
 from lepton_ir.ir import Value
 from lepton_ir.target import Target
 
-_NS_PER_FLOP = 0.02
-_TILE_VECTORS = 2
+_VECTORS = 2
+"""Width of a panel of keys, in vectors."""
 
 
 @template("nn.attention")
 def attention(view: KernelView, target: Target) -> Stmt:
-    """softmax(q k^T * scale + mask) v; the threads share the batch (heads included)."""
-    emit = _Attention(view, target)
-    op: Any = view.anchor
-    flops = 4.0 * view.size_guess(op.y) * view.guess(op.k.shape[-2])
-    return tir.parallel_nest(emit.batch, flops * _NS_PER_FLOP, emit.head, target.num_threads)
+    """Loops over batch entries and blocks of rows, shared by the threads."""
+    return _Attention(view, target).emit()
 
 
 class _Attention:
     def __init__(self, view: KernelView, target: Target) -> None:
         op: Any = view.anchor
-        self.view, self.op = view, op
-        self.dtype = view.dtype(op.q)
+        self.view, self.target, self.op = view, target, op
+        self.dtype = view.dtype(op.result)
         self.lanes = tiling.vector_lanes(target, self.dtype)
-        self.width = self.lanes * _TILE_VECTORS
-        self.rows = tiling.max_rows(target, _TILE_VECTORS)
-        *self.batch, self.m, self.e = view.shape(op.y)
-        self.s, self.d = view.shape(op.k)[-2:]
-        self.panels = tir.ceildiv(self.s, self.width)
-        self.padded = self.panels * self.width
+        *self.batch, self.m, self.depth = [*view.shape(op.result)[:-1], view.shape(op.q)[-1]]
+        self.s: Index = view.shape(op.k)[-2]
+        self.e: Index = view.shape(op.v)[-1]
+        self.panel = _VECTORS * self.lanes
+        self.panels = tir.ceildiv(self.s, self.panel)
+        self.pitch: Index = self.panels * self.panel
+        self.tile_rows = tiling.max_rows(target, _VECTORS)
 
-    def head(self, *batch: Expr) -> Stmt:
-        """Return the statements for one matrix of the batch."""
-        keys, allocate_keys = scratch("keys", self.padded * self.d, self.dtype)
-        values, allocate_values = scratch("values", self.s * self.e, self.dtype)
-        scores, allocate_scores = scratch("scores", self.padded * self.rows, self.dtype)
-        queries, allocate_queries = scratch("queries", self.d * self.rows, self.dtype)
+    def emit(self) -> Stmt:
+        """Return the whole kernel."""
+        known_m, batch = tir.static(self.m), tir.static(tir.product(self.batch))
+        blocks = 1
+        if known_m is not None and batch is not None and batch < 4 * self.target.num_threads:
+            blocks = min(-(-known_m // self.tile_rows), -(-4 * self.target.num_threads // batch))
+        extents = [*self.batch, blocks]
 
-        def block(start: Index, size: int) -> Stmt:
-            return tir.seq(
-                self._load_queries(batch, queries, start, size),
-                self._score(queries, keys, scores, size),
-                self._weigh(batch, scores, values, start, size),
+        def task(*at: Expr) -> Stmt:
+            if blocks == 1:
+                return self._task(at[:-1], 0, self.m)
+            assert known_m is not None
+            return self._task(at[:-1], *tiling.part(at[-1], known_m, blocks))
+
+        scores = self.view.size_guess(self.op.result) * self.view.guess(self.op.k.shape[-2])
+        return tir.parallel_nest(extents, scores * 4 / self.lanes / 3, task, self.target.num_threads)
+
+    def _task(self, at: Sequence[Expr], start: Index, count: Index) -> Stmt:
+        keys, allocate_keys = scratch("keys", self.pitch * self.depth, self.dtype)
+        scores, allocate_scores = scratch("scores", self.pitch * self.tile_rows, self.dtype)
+        queries, allocate_queries = scratch("queries", tir.index(self.depth) * self.tile_rows, self.dtype)
+        sums, allocate_sums = scratch("sums", self.tile_rows, self.dtype)
+        tile = _Tile(self, at, keys, scores, queries, sums)
+        loops = tiling.row_tiles(count, self.tile_rows, lambda row, size: tile.emit(start + row, size))
+        return tir.seq(allocate_keys, allocate_scores, allocate_queries, allocate_sums, self._pack(at, keys), loops)
+
+    def _pack(self, at: Sequence[Expr], keys: Buffer) -> Stmt:
+        """Copy the keys to panels ``[panel, depth, column]``; columns that do not exist are 0."""
+
+        def put(s: Expr, d: Index, width: int) -> Stmt:
+            panel, column = tir.floordiv(s, self.panel), tir.floormod(s, self.panel)
+            base = (panel * self.depth + d) * self.panel + column
+            value = self.load(self.op.k, at, [s, tir.ramp(d, width)])
+            return tir.store(keys, [tir.ramp(base, width, self.panel)], value)
+
+        def clear(rest: Expr) -> Stmt:
+            s = rest + self.s
+            panel, column = tir.floordiv(s, self.panel), tir.floormod(s, self.panel)
+            return tir.serial(
+                self.depth,
+                lambda d: tir.store(keys, [(panel * self.depth + d) * self.panel + column], tir.const(0, self.dtype)),
             )
 
-        return tir.seq(
-            allocate_keys, allocate_values, allocate_scores, allocate_queries,
-            self._pack_keys(batch, keys), self._pack_values(batch, values),
-            tiling.row_tiles(self.m, self.rows, block),
-        )  # fmt: skip
+        copy = tir.serial(self.s, lambda s: rows.chunks(self.depth, self.lanes, lambda d, n: put(s, d, n)), "s")
+        return tir.seq(copy, tir.serial(self.pitch - self.s, clear, "rest"))
 
-    def _read(self, value: Value, batch: Sequence[Expr], row: Index, column: Expr) -> Expr:
-        """Return elements of q, k, v or the mask, which broadcasts over the batch."""
-        place = [*batch, tir.index(row), column]
-        return self.view.load(value, self.view.broadcast_index(value, place))
+    def load(self, value: Value, at: Sequence[Expr], last: Sequence[Index]) -> Expr:
+        """Return an element (or vector) of an operand, whose batch axes broadcast."""
+        indices = [*at, *(tir.index(i) for i in last)]
+        return self.view.load(value, self.view.broadcast_index(value, indices))
 
-    def _pack_keys(self, batch: Sequence[Expr], keys: Buffer) -> Stmt:
-        """Store k transposed: for each panel of positions and each feature, the features of those positions."""
-        n = self.lanes
-        tiles = tir.floordiv(self.d, n)
 
-        def put(position: Index, feature: Index, value: Expr) -> Stmt:
-            panel, lane = tir.floordiv(position, self.width), tir.floormod(position, self.width)
-            at = (panel * self.d + feature) * self.width + lane
-            return tir.store(keys, [tir.ramp(at, tir.lanes_of(value))], value)
+class _Tile:
+    """A few rows: their scores, their softmax, their result."""
 
-        def tile(block: Expr, feature: Expr) -> Stmt:
-            return transpose_tile(
-                n,
-                lambda r: self._read(self.op.k, batch, block * n + r, tir.ramp(feature * n, n)),
-                lambda c, column: put(block * n, feature * n + c, column),
+    def __init__(
+        self, whole: _Attention, at: Sequence[Expr], keys: Buffer, scores: Buffer, queries: Buffer, sums: Buffer
+    ) -> None:
+        self.a, self.at = whole, at
+        self.keys, self.scores, self.queries, self.sums = keys, scores, queries, sums
+
+    def emit(self, row: Index, size: int) -> Stmt:
+        """Return the statements of ``size`` rows from ``row`` on."""
+        a = self.a
+        panels = tir.serial(a.panels, lambda p: self._scores(p, size), "panel")
+        softmax = tir.serial(size, lambda r: self._softmax(row, r), "row")
+        return tir.seq(self._stage(row, size), panels, softmax, self._result(row, size))
+
+    def _stage(self, row: Index, size: int) -> Stmt:
+        a = self.a
+        scale = tir.const(a.op.scale, a.dtype)
+
+        def put(r: Expr, d: Index, width: int) -> Stmt:
+            value = a.load(a.op.q, self.at, [row + r, tir.ramp(d, width)]) * tir.broadcast(scale, width)
+            return tir.store(self.queries, [tir.ramp(r * a.depth + d, width)], value)
+
+        return tir.serial(size, lambda r: rows.chunks(a.depth, a.lanes, lambda d, n: put(r, d, n)), "r")
+
+    def _scores(self, panel: Expr, size: int) -> Stmt:
+        a = self.a
+
+        def step(t: RegisterTile, d: Expr) -> Stmt:
+            return t.multiply_add(
+                lambda r, o, n: read_flat(self.queries, r * a.depth + d, 1, a.dtype),
+                lambda o, n: read_flat(self.keys, (panel * a.depth + d) * a.panel + o, n, a.dtype),
             )
 
-        def single(position: Index, feature: Index) -> Stmt:
-            return tir.scoped(
-                lambda: put(position, feature, self._read(self.op.k, batch, position, tir.index(feature)))
-            )
+        def keep(r: int, offset: int, n: int, value: Expr) -> Stmt:
+            return tir.store(self.scores, [tir.ramp(r * a.pitch + panel * a.panel + offset, n)], value)
 
-        whole = tir.floordiv(self.s, n)
-        rest = tir.floormod(self.s, n)
-        left = tir.floormod(self.d, n)
-        return tir.seq(
-            tir.nest([whole, tiles], tile) if tir.static(tiles) != 0 else None,
-            tir.nest([whole * n, left], lambda p, f: single(p, tiles * n + f)) if tir.static(left) != 0 else None,
-            tir.nest([rest, self.d], lambda p, f: single(whole * n + p, f)) if tir.static(rest) != 0 else None,
+        return RegisterTile(size, tiling.column_vectors(a.panel, a.lanes), a.dtype).emit(
+            lambda r, o, n: tir.const(0, a.dtype, n), lambda t: tir.serial(a.depth, lambda d: step(t, d), "d"), keep
         )
 
-    def _pack_values(self, batch: Sequence[Expr], values: Buffer) -> Stmt:
-        """Store v row by row without gaps, so that rows do not evict each other from the cache."""
+    def _softmax(self, row: Index, r: Expr) -> Stmt:
+        """Replace a row of scores by the exponentials, and note their sum."""
+        a = self.a
+        low = tir.const(float("-inf"), a.dtype)
+        largest = rows.Accumulator("max", a.lanes, a.dtype, low, tirx.max)
+        total = rows.Accumulator("sum", a.lanes, a.dtype, tir.const(0.0, a.dtype), lambda x, y: x + y)
+        base = r * a.pitch
 
-        def row(s: Expr) -> Stmt:
-            def chunk(at: Index, lanes: int) -> Stmt:
-                read = self._read(self.op.v, batch, s, tir.ramp(at, lanes))
-                return tir.store(values, [tir.ramp(s * self.e + at, lanes)], read)
+        def masked(s: Index, width: int) -> Stmt:
+            at = [tir.ramp(base + s, width)]
+            if a.op.mask is None:
+                return largest.add(tirx.BufferLoad(self.scores, at))
+            bias = a.load(a.op.mask, self.at, [row + r, tir.ramp(s, width)])
+            sum_ = tirx.BufferLoad(self.scores, at) + tir.broadcast(bias, width)
+            return tir.seq(tir.store(self.scores, at, sum_), largest.add(tirx.BufferLoad(self.scores, at)))
 
-            return rows.chunks(self.e, self.lanes, lambda at, lanes: tir.scoped(lambda: chunk(at, lanes)))
+        def exponential(s: Index, width: int) -> Stmt:
+            at = [tir.ramp(base + s, width)]
+            shifted = tirx.BufferLoad(self.scores, at) - tir.broadcast(largest.value, width)
+            kept = tir.scoped(lambda: tir.store(self.scores, at, vector_math.exp_flushed(shifted)))
+            return tir.seq(kept, total.add(tirx.BufferLoad(self.scores, at)))
 
-        return tir.serial(self.s, row, "s")
-
-    def _load_queries(self, batch: Sequence[Expr], queries: Buffer, start: Index, size: int) -> Stmt:
-        scale = tir.const(self.op.scale, self.dtype)
-
-        def row(r: Expr) -> Stmt:
-            def chunk(at: Index, lanes: int) -> Stmt:
-                read = self._read(self.op.q, batch, start + r, tir.ramp(at, lanes))
-                return tir.store(queries, [tir.ramp(r * self.d + at, lanes)], read * tir.broadcast(scale, lanes))
-
-            return rows.chunks(self.d, self.lanes, lambda at, lanes: tir.scoped(lambda: chunk(at, lanes)))
-
-        return tir.serial(size, row, "r")
-
-    def _score(self, queries: Buffer, keys: Buffer, scores: Buffer, size: int) -> Stmt:
-        """Scores of a block of rows against all positions; those beyond the last are never read."""
-
-        def panel(p: Expr) -> Stmt:
-            tile = RegisterTile(size, tiling.column_vectors(self.width, self.lanes), self.dtype)
-
-            def step(d: Expr) -> Stmt:
-                return tile.multiply_add(
-                    lambda r, _, __: queries[tir.index(r * self.d + d)],
-                    lambda offset, lanes: read_flat(keys, (p * self.d + d) * self.width + offset, lanes, self.dtype),
-                )
-
-            return tile.emit(
-                lambda _, __, ___: tir.const(0.0, self.dtype),
-                lambda _: tir.serial(self.d, step, "d"),
-                lambda r, offset, lanes, value: tir.store(
-                    scores, [tir.ramp(self.padded * r + p * self.width + offset, lanes)], value
-                ),
-            )
-
-        return tir.serial(self.panels, panel, "panel")
-
-    def _weigh(self, batch: Sequence[Expr], scores: Buffer, values: Buffer, start: Index, size: int) -> Stmt:
-        """Softmax of each row, not yet normalized, and its product with v."""
-        inverse = rows.register("inverse", size, self.dtype)
-        softmax = tir.serial(size, lambda r: self._softmax(batch, scores, inverse, start, r), "r")
-
-        def columns(first: Index, vectors: Sequence[tuple[int, int]]) -> Stmt:
-            tile = RegisterTile(size, vectors, self.dtype)
-
-            def step(s: Expr) -> Stmt:
-                return tile.multiply_add(
-                    lambda r, _, __: scores[tir.index(self.padded * r + s)],
-                    lambda offset, lanes: read_flat(values, s * self.e + first + offset, lanes, self.dtype),
-                )
-
-            def finish(r: int, offset: int, lanes: int, value: Expr) -> Stmt:
-                normalized = value * tir.broadcast(inverse[tir.index(r)], lanes)
-                return self.view.store([*batch, start + r, tir.ramp(first + offset, lanes)], normalized)
-
-            return tile.emit(
-                lambda _, __, ___: tir.const(0.0, self.dtype), lambda _: tir.serial(self.s, step, "s"), finish
-            )
-
-        return tir.seq(tirx.AllocBuffer(inverse), softmax, self._column_tiles(columns))
-
-    def _column_tiles(self, body: Any) -> Stmt:
-        """Return ``body(first column, vectors)`` over tiles of the columns of v."""
-        known = tir.static(self.e)
-        if known is None:
-            return rows.chunks(self.e, self.lanes, lambda at, lanes: body(at, [(0, lanes)]))
-        whole = known // self.width
-        parts = [tir.serial(whole, lambda t: body(t * self.width, tiling.column_vectors(self.width, self.lanes)))]
-        left = tiling.column_vectors(known - whole * self.width, self.lanes)
-        return tir.seq(*(parts if whole else []), body(tir.index(whole * self.width), left) if left else None)
-
-    def _softmax(self, batch: Sequence[Expr], scores: Buffer, inverse: Buffer, start: Index, r: Expr) -> Stmt:
-        mask: Value | None = self.op.mask
-        low = tir.const(float("-inf"), self.dtype)
-        largest = rows.Accumulator("max", self.lanes, self.dtype, low, tirx.max)
-        total = rows.Accumulator("sum", self.lanes, self.dtype, tir.const(0.0, self.dtype), lambda a, b: a + b)
-
-        def at(first: Index, lanes: int) -> Expr:
-            return tir.ramp(self.padded * r + first, lanes)
-
-        def read(first: Index, lanes: int) -> Stmt:
-            place = at(first, lanes)
-            if mask is None:
-                return largest.add(scores[place])
-            added = tir.broadcast(self._read(mask, batch, start + r, tir.ramp(first, lanes)), lanes)
-            return tir.seq(tir.store(scores, [place], scores[place] + added), largest.add(scores[place]))
-
-        def exponential(first: Index, lanes: int) -> Stmt:
-            place = at(first, lanes)
-            shifted = scores[place] - tir.broadcast(largest.value, lanes)
-            kept = tir.scoped(lambda: tir.store(scores, [place], vector_math.exp_flushed(shifted)))
-            return tir.seq(kept, total.add(scores[place]))
-
+        # What lies beyond the last key becomes exp(-inf) = 0, so that whole vectors can be computed.
+        pad = tir.serial(a.pitch - a.s, lambda i: tir.store(self.scores, [base + a.s + i], low))
         return tir.seq(
-            largest.begin(),
-            rows.chunks(self.s, self.lanes, lambda f, n: tir.scoped(lambda: read(f, n)), rows.CHAINS),
-            largest.finish(),
-            total.begin(), rows.chunks(self.s, self.lanes, exponential, rows.CHAINS), total.finish(),
-            tir.store(inverse, [r], tir.const(1.0, self.dtype) / total.value),
+            largest.begin(), rows.chunks(a.s, a.lanes, masked, rows.CHAINS), largest.finish(), pad,
+            total.begin(), rows.chunks(a.pitch, a.lanes, exponential, _VECTORS) if tir.static(a.pitch) is not None
+            else tir.serial(a.panels * _VECTORS, lambda v: exponential(v * a.lanes, a.lanes)), total.finish(),
+            tir.store(self.sums, [r], tir.const(1.0, a.dtype) / total.value),
         )  # fmt: skip
+
+    def _result(self, row: Index, size: int) -> Stmt:
+        a = self.a
+        known = tir.static(a.e)
+        if known is None:
+            return tir.serial(a.e, lambda e: self._columns(row, size, e, [(0, 1)]), "e")
+        whole = known // a.panel
+        parts = [tir.serial(whole, lambda p: self._columns(row, size, p * a.panel, self._vectors(a.panel)), "e")]
+        rest = known - whole * a.panel
+        if rest:
+            parts.append(self._columns(row, size, tir.index(whole * a.panel), self._vectors(rest)))
+        return tir.seq(*(parts if whole else parts[1:]))
+
+    def _vectors(self, width: int) -> list[tuple[int, int]]:
+        return tiling.column_vectors(width, self.a.lanes)
+
+    def _columns(self, row: Index, size: int, first: Index, vectors: list[tuple[int, int]]) -> Stmt:
+        a = self.a
+
+        def step(t: RegisterTile, s: Expr) -> Stmt:
+            return t.multiply_add(
+                lambda r, o, n: read_flat(self.scores, r * a.pitch + s, 1, a.dtype),
+                lambda o, n: a.load(a.op.v, self.at, [s, tir.ramp(first + o, n)]),
+            )
+
+        def finish(r: int, offset: int, n: int, value: Expr) -> Stmt:
+            inverse = tir.broadcast(read_flat(self.sums, tir.index(r), 1, a.dtype), n)
+            return a.view.store([*self.at, tir.index(row + r), tir.ramp(first + offset, n)], value * inverse)
+
+        return RegisterTile(size, vectors, a.dtype).emit(
+            lambda r, o, n: tir.const(0, a.dtype, n), lambda t: tir.serial(a.s, lambda s: step(t, s), "s"), finish
+        )
