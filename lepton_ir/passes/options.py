@@ -27,7 +27,7 @@ def make_pass(cls: type[Pass], options: Mapping[str, str]) -> Pass:
             raise LeptonError(
                 f"the pass {cls.name} has no option {option}",
                 why=f"its options are: {listed}",
-                help="leptonc opt --list",
+                help="leptonc passes lists them",
             )
         try:
             values[known[option]] = parse_value(text, hints[known[option]])

@@ -54,7 +54,7 @@ def _pass(name: str, options: dict[str, str]) -> Pass:
         close = difflib.get_close_matches(name, [*PASSES, *PIPELINES], 1)
         raise LeptonError(
             f"there is no pass or pipeline called {name!r}",
-            help=f"did you mean {close[0]}?" if close else "leptonc opt --list lists them",
+            help=f"did you mean {close[0]}?" if close else "leptonc passes lists them",
         )
     return make_pass(cls, options)
 

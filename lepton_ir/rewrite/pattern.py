@@ -33,6 +33,10 @@ class Failure:
         return f"{self.reason}{place}"
 
 
+Replacement: TypeAlias = Value | Sequence[Value] | None
+Rewrite: TypeAlias = Callable[["PatternRewriter"], Replacement]
+
+
 @dataclass(frozen=True)
 class Match:
     """What a pattern found.
@@ -49,10 +53,6 @@ class Match:
 
     def __getitem__(self, name: str) -> Any:
         return self.bindings[name]
-
-
-Replacement: TypeAlias = Value | Sequence[Value] | None
-Rewrite: TypeAlias = "Callable[[PatternRewriter], Replacement]"
 
 
 @runtime_checkable
@@ -79,7 +79,7 @@ class Pattern(Protocol):
         ...
 
 
-Matcher: TypeAlias = "Callable[[Any], Failure | Rewrite]"
+Matcher: TypeAlias = Callable[[Any], Failure | Rewrite]
 
 
 @dataclass(frozen=True)

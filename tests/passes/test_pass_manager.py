@@ -93,7 +93,8 @@ def test_pipelines_round_trip() -> None:
     assert parse_pipeline(print_pipeline(passes)) == passes
 
 
-def test_named_pipelines_expand() -> None:
+def test_named_pipelines_expand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lepton_ir.passes.pipeline.PIPELINES", {})
     register_pipeline("test-named", "cse,dce")
     register_pipeline("test-loop", "cse,test-loop")
     assert print_pipeline(parse_pipeline("test-named,outline")) == "cse,dce,outline"
