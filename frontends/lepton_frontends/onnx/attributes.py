@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from onnx import AttributeProto, NodeProto, TensorProto
+from onnx import AttributeProto, NodeProto
 
 from lepton_frontends.onnx.rules import UnsupportedError
 
@@ -13,7 +13,7 @@ _A = AttributeProto
 
 
 def attribute_value(attribute: AttributeProto) -> Any:
-    """Return the value: numbers, text, tuples of them, TensorProto or GraphProto.
+    """Return the value: numbers, text, tuples of them, TensorProto, GraphProto or TypeProto.
 
     Raises:
         UnsupportedError: the attribute is of a kind that has no meaning here.
@@ -35,6 +35,8 @@ def attribute_value(attribute: AttributeProto) -> Any:
         return attribute.t
     if kind == _A.GRAPH:
         return attribute.g
+    if kind == _A.TYPE_PROTO:
+        return attribute.tp
     raise UnsupportedError(f"its attribute {attribute.name} is of the kind {_A.AttributeType.Name(kind)}")
 
 
@@ -76,8 +78,3 @@ def _refers(attribute: AttributeProto) -> bool:
 
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
-
-
-def is_tensor(value: Any) -> bool:
-    """Return whether an attribute's value is a tensor."""
-    return isinstance(value, TensorProto)

@@ -14,7 +14,7 @@ from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.functions import schema_function
 from lepton_frontends.onnx.order import ordered
 from lepton_frontends.onnx.rules import Rule, UnsupportedError, UseFunctionBodyError, find_rule, refusal, versions
-from lepton_frontends.onnx.scope import FAILED, Failed, Scope
+from lepton_frontends.onnx.scope import FAILED, Failed, Named, Scope, ValueList
 from lepton_frontends.onnx.tensors import TensorReader
 from lepton_ir.diagnostics import Diagnostic, DiagnosticSink, LeptonError
 from lepton_ir.ir.core import Value
@@ -87,8 +87,12 @@ class GraphImporter:
                 except DivergingError as fork:
                     return self._fork(fork, node, nodes[position + 1 :], outputs, scope, location)
             for i, output in enumerate(node.output):
-                if output:
-                    self._bind(output, results[i] if i < len(results) else FAILED, node, scope, location)
+                if not output:
+                    continue
+                if results is None:
+                    scope.values[output] = FAILED
+                else:
+                    self._bind(output, results[i] if i < len(results) else None, node, scope, location)
         return self.outputs(outputs, scope)
 
     def _fork(
@@ -107,7 +111,7 @@ class GraphImporter:
             self._report_node(node, scope, location, error.reason, error.help)
         raise PartlyImportedError
 
-    def _bind(self, name: str, value: Value | Failed | None, node: NodeProto, scope: Scope, location: Location) -> None:
+    def _bind(self, name: str, value: Named | None, node: NodeProto, scope: Scope, location: Location) -> None:
         if value is None:
             self._report_node(node, scope, location, f"its output {name} is not supported", "")
             value = FAILED
@@ -141,26 +145,34 @@ class GraphImporter:
                     "no node, input or initializer has this name",
                     "the model is not valid ONNX; export it again",
                 )
+            elif isinstance(value, ValueList):
+                self.report(
+                    Location(self.file),
+                    f"the output {name} is a sequence or an optional",
+                    "Lepton compiles functions of tensors",
+                    "make its elements outputs of their own",
+                )
         found = [v for v in values if isinstance(v, Value)]
         if len(found) < len(values):
             raise PartlyImportedError
         return found
 
-    def _attempt(self, node: NodeProto, scope: Scope, b: OnnxBuilder, location: Location) -> Sequence[Any]:
-        """Lower one node; where that fails, collect the reason."""
+    def _attempt(self, node: NodeProto, scope: Scope, b: OnnxBuilder, location: Location) -> Sequence[Any] | None:
+        """Lower one node; where that fails, collect the reason and return None."""
         inputs = [scope.find(name) if name else None for name in node.input]
         unknown = [n for n, v in zip(node.input, inputs, strict=True) if n and v is None]
         if unknown:
             self._report_node(node, scope, location, f"nothing computes its input {', '.join(unknown)}", "")
-            return ()
+            return None
         saved = (getattr(b, "node", node), getattr(b, "scope", scope), getattr(b, "opset", 0))
         b.node, b.scope, b.opset = node, scope, scope.opsets.get(normalized(node.domain), 0)
         try:
             if any(isinstance(v, Failed) for v in inputs):
                 self._check_supported(node, scope)
-                return ()
+                return None
             results = self._lower(node, [v for v in inputs if not isinstance(v, Failed)], b)
-            return results if isinstance(results, (tuple, list)) else (results,)
+            several = isinstance(results, (tuple, list)) and not isinstance(results, ValueList)
+            return results if several else (results,)
         except UnsupportedError as error:
             self._report_node(node, scope, location, error.reason, error.help)
         except (InferenceError, LeptonError) as error:
@@ -169,9 +181,9 @@ class GraphImporter:
             pass
         finally:
             b.node, b.scope, b.opset = saved
-        return ()
+        return None
 
-    def _lower(self, node: NodeProto, inputs: Sequence[Value | None], b: OnnxBuilder) -> Any:
+    def _lower(self, node: NodeProto, inputs: Sequence[Value | ValueList | None], b: OnnxBuilder) -> Any:
         key = (normalized(node.domain), node.op_type, node.overload)
         function = self.functions.get(key)
         if function is not None:
@@ -183,7 +195,8 @@ class GraphImporter:
                 return rule.lower(b, *given, **attributes)
             except UseFunctionBodyError:
                 pass
-        body = schema_function(node, key[0], b.opset, inputs)
+        tensors = [v for v in inputs if not isinstance(v, ValueList)]
+        body = schema_function(node, key[0], b.opset, tensors) if len(tensors) == len(inputs) else None
         if body is None:
             raise self._unsupported(node, b.scope, rule)
         return self._call(key, body, node, inputs, b)
@@ -219,7 +232,12 @@ class GraphImporter:
         )
 
     def _call(
-        self, key: FunctionKey, body: FunctionProto, call: NodeProto, inputs: Sequence[Value | None], b: OnnxBuilder
+        self,
+        key: FunctionKey,
+        body: FunctionProto,
+        call: NodeProto,
+        inputs: Sequence[Value | ValueList | None],
+        b: OnnxBuilder,
     ) -> list[Value]:
         """Import a function's body in place of its call."""
         if key in self._calls or len(self._calls) >= _MAX_DEPTH:

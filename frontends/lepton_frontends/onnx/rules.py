@@ -50,6 +50,7 @@ class Rule:
         least: the number of inputs that must be there.
         most: the number of inputs that there may be; None is any number.
         attributes: attribute names and defaults; ``inspect.Parameter.empty`` where there is none.
+        takes_lists: whether inputs may be sequences.
     """
 
     domain: str
@@ -59,6 +60,7 @@ class Rule:
     least: int
     most: int | None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    takes_lists: bool = False
 
     def bind(self, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments to call the rule with.
@@ -73,6 +75,8 @@ class Rule:
             raise UnsupportedError(f"it has {len(given)} inputs, at most {self.most} are known in this opset")
         if len(given) < self.least or any(v is None for v in given[: self.least]):
             raise UnsupportedError(f"it needs {self.least} inputs", "the model is not valid ONNX")
+        if not self.takes_lists and any(isinstance(v, tuple) for v in given):
+            raise UnsupportedError("it gets a sequence where a tensor is expected", "the model is not valid ONNX")
         unknown = attributes.keys() - self.attributes.keys()
         if unknown:
             raise UnsupportedError(f"its attribute {', '.join(sorted(unknown))} is not known in this opset")
@@ -95,10 +99,13 @@ _RULES: dict[tuple[str, str], list[Rule]] = {}
 _REFUSALS: dict[str, Refusal] = {}
 
 
-def onnx_op(*ops: str, since: int = 7, domain: str = ONNX) -> Callable[[RuleFunction], RuleFunction]:
+def onnx_op(
+    *ops: str, since: int = 7, domain: str = ONNX, takes_lists: bool = False
+) -> Callable[[RuleFunction], RuleFunction]:
     """Register a rule for the operators ``ops``, from the opset ``since`` of ``domain`` on.
 
-    With several names, the rule finds the one it is called for in ``b.op_type``.
+    With several names, the rule finds the one it is called for in ``b.op_type``. A rule that ``takes_lists`` gets
+    sequences as a :class:`~lepton_frontends.onnx.scope.ValueList`.
     """
 
     def register(lower: RuleFunction) -> RuleFunction:
@@ -114,6 +121,7 @@ def onnx_op(*ops: str, since: int = 7, domain: str = ONNX) -> Callable[[RuleFunc
                 sum(p.default is p.empty for p in inputs),
                 None if variadic else len(inputs),
                 {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY},
+                takes_lists,
             )
             versions = _RULES.setdefault((domain, op), [])
             versions.append(rule)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from lepton_ir.ir.core import Value
 
@@ -13,6 +14,14 @@ class Failed:
 
 
 FAILED = Failed()
+
+
+class ValueList(tuple[Value, ...]):
+    """What an ONNX sequence or optional is while a graph is imported: its values, whose number is known."""
+
+
+Named: TypeAlias = "Value | ValueList | Failed"
+"""What a name may stand for."""
 
 
 @dataclass
@@ -28,9 +37,9 @@ class Scope:
     opsets: Mapping[str, int]
     parent: Scope | None = None
     prefix: str = ""
-    values: dict[str, Value | Failed] = field(default_factory=dict)
+    values: dict[str, Named] = field(default_factory=dict)
 
-    def find(self, name: str) -> Value | Failed | None:
+    def find(self, name: str) -> Named | None:
         """Return what a name stands for, None where nothing does."""
         scope: Scope | None = self
         while scope is not None:

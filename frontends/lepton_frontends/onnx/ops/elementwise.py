@@ -9,6 +9,7 @@ from onnx import TensorProto
 
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.scope import ValueList
 from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType
@@ -134,8 +135,8 @@ def _is(number: int, dtype: DType) -> bool:
     return DTYPES.get(number) is dtype
 
 
-@onnx_op("Identity")
-def identity(b: OnnxBuilder, x: Value) -> Value:
+@onnx_op("Identity", takes_lists=True)
+def identity(b: OnnxBuilder, x: Value | ValueList) -> Value | ValueList:
     return x
 
 

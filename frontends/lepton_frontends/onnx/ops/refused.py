@@ -32,19 +32,8 @@ refuse(
     help=_CUT,
 )
 refuse(
-    "SequenceConstruct",
-    "SequenceEmpty",
-    "SequenceAt",
-    "SequenceInsert",
-    "SequenceErase",
-    "SequenceLength",
     "SequenceMap",
-    "SplitToSequence",
-    "ConcatFromSequence",
-    "Optional",
-    "OptionalGetElement",
-    "OptionalHasElement",
-    reason="it works on sequences or optionals, whose lengths are known only at run time",
-    help="use tensors: Split and Concat instead of sequences, two models instead of an optional input",
+    reason="it works on sequences whose lengths are known only at run time",
+    help="use tensors: Split and Concat instead of sequences",
 )
 refuse("ImageDecoder", reason="it decodes image files", help="decode images before they are given to the model")
