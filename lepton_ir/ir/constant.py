@@ -58,9 +58,15 @@ class Constant:
             return True
         return self.digest == other.digest
 
+    @cached_property
+    def _hash(self) -> int:
+        if self.nbytes <= 256 or self.array.dtype == np.object_:
+            return hash(self.digest)
+        # Hashing every weight would read the whole model; a few elements tell nearly all apart, and == is exact.
+        return hash((self.type, self.array.flat[:: max(1, self.array.size // 32)].tobytes()))
+
     def __hash__(self) -> int:
-        # Hashing every weight would read the whole model; shape and type spread well enough, and == is exact.
-        return hash(self.type) if self.nbytes > 256 else hash(self.digest)
+        return self._hash
 
     def __repr__(self) -> str:
         return f"Constant({self.name or self.type})"
