@@ -101,6 +101,21 @@ def both(a: Expr, b: Expr) -> Expr:
     return tirx.And(*match(a, b))
 
 
+def either(a: Expr, b: Expr) -> Expr:
+    """Return whether one of the conditions holds."""
+    return tirx.Or(*match(a, b))
+
+
+def negated(a: Expr) -> Expr:
+    """Return whether the condition does not hold."""
+    return tirx.Not(a)
+
+
+def equal(a: Expr, b: Expr) -> Expr:
+    """Return whether elements are equal."""
+    return tirx.EQ(*match(a, b))
+
+
 def call_c(name: str, *operands: Expr) -> Expr:
     """Call a function of the C library's math.h, element by element."""
     dtype, lanes = dtype_of(operands[0]), max(map(lanes_of, operands))

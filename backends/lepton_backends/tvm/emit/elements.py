@@ -172,3 +172,12 @@ def dequantize(view: KernelView, op: Operation, indices: Sequence[Expr]) -> Expr
     if zero_point and not x.tensor.dtype.is_float:
         value = tir.cast(value, "int32") - tir.cast(view.load(zero_point[0], place), "int32")
     return tir.cast(value, dtype) * tir.cast(view.load(scale, place), dtype)
+
+
+@element("nn.batch_norm")
+def batch_norm(view: KernelView, op: Any, indices: Sequence[Expr]) -> Expr:
+    channel = [indices[op.channel_axis]]
+    scale, bias, mean, var = (tir.cast(view.load(v, channel), view.dtype(op.result)) for v in op.operands[1:])
+    dtype = tir.dtype_of(scale)
+    factor = scale / tirx.sqrt(var + tir.const(op.epsilon, dtype))
+    return (view.load(op.x, indices) - mean) * factor + bias

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit import rules
 from lepton_backends.tvm.emit.kernel import KernelView, no_rule
-from lepton_backends.tvm.schedules.registry import Template, find_template
+from lepton_backends.tvm.schedules.registry import Template, find_template, takes_epilogue
 from lepton_backends.tvm.tir import Buffer, PrimFunc, Stmt
 from lepton_ir.diagnostics import Diagnostic
 from lepton_ir.ir import DType, Module, Value
@@ -74,12 +74,13 @@ class _Stages:
             self.emit(None, before)
             pending = {v: b for v, b in pending.items() if v not in before}
             last = position == len(anchors) - 1
-            if last and self.view.stage(anchor, pending).epilogue_fits():
+            fits = last and takes_epilogue(anchor.name)
+            if fits and self.view.stage(anchor, pending).epilogue_fits():
                 self.emit(anchor, pending)
                 pending = {}
                 continue
             used: list[Value] = [v for v in anchor.results if v.is_used]
-            own = {v: pending.pop(v, None) or self.view.temporary(v) for v in used}
+            own = {v: pending.pop(v) if v in pending else self.view.temporary(v) for v in used}
             self.emit(anchor, own)
         self.emit(None, pending)
         for value, buffer in self.view.copies:

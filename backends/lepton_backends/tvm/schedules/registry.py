@@ -19,10 +19,17 @@ from lepton_ir.target import Target
 Template: TypeAlias = Callable[[KernelView, Target], Stmt]
 
 _TEMPLATES: dict[str, Template] = {}
+_WHOLE: set[str] = set()
 
 
-def template(*operators: str) -> Callable[[Template], Template]:
-    """Register a template for the kernels whose anchor is one of ``operators``."""
+def template(*operators: str, epilogue: bool = True) -> Callable[[Template], Template]:
+    """Register a template for the kernels whose anchor is one of ``operators``.
+
+    Args:
+        operators: the names of the anchors.
+        epilogue: it stores each element once, by ``view.store``, so that operations can follow in place; others
+            write the anchor's results to ``view.targets`` as they like.
+    """
 
     def register(function: Template) -> Template:
         for operator in operators:
@@ -30,6 +37,8 @@ def template(*operators: str) -> Callable[[Template], Template]:
             if known is not None and known.__module__ != function.__module__:
                 raise TypeError(f"{operator} has templates in {known.__module__} and {function.__module__}")
             _TEMPLATES[operator] = function
+        if not epilogue:
+            _WHOLE.update(operators)
         return function
 
     return register
@@ -47,6 +56,12 @@ def find_template(operator: str) -> Template | None:
     """Return the template for kernels with this anchor, or None."""
     load_templates()
     return _TEMPLATES.get(operator)
+
+
+def takes_epilogue(operator: str) -> bool:
+    """Return whether the operator's template can compute what follows element by element."""
+    load_templates()
+    return operator not in _WHOLE
 
 
 def templated_operators() -> frozenset[str]:
