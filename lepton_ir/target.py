@@ -32,6 +32,14 @@ _USED = ("avx512_vnni", "avx_vnni")
 GPU_ARCHS = {"cuda": "sm_90", "rocm": "gfx90a", "opencl": ""}
 
 
+FEW_ROWS = 64
+"""Up to this many rows, tiles are low and wide where there are registers for it."""
+_TILE_SPEED_32 = {1: 0.8, 2: 1.0, 3: 0.95, 4: 1.0}
+_TILE_SPEED_FMA = {1: 0.75, 2: 0.87, 3: 1.0}
+_TILE_SPEED_16 = {1: 0.9, 2: 1.0}
+"""Share of the peak that register tiles of so many vectors reach, by the number of registers (measured on Zen 4)."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A compilation target.
@@ -88,8 +96,8 @@ class Target:
     def panel_width(self, m: Dim, n: int, k: int) -> int:
         """Columns of a packed weight panel for an ``m x k`` by ``k x n`` product.
 
-        The panel is as wide as a register tile: two vectors on 16 or 32 registers, one where ``n`` is small.
-        A narrower panel is taken when it wastes fewer padded columns.
+        A panel is as wide as a register tile. Of the widths that tiles may have, the one is taken whose panels take
+        the least time, the last one with only the columns that exist.
 
         Args:
             m: rows, may be symbolic.
@@ -102,8 +110,18 @@ class Target:
         lanes = self.lanes(DType.F32)
         if n <= lanes:
             return max(4, -(-n // 4) * 4)
-        widest = 4 if self.registers == 32 and isinstance(m, int) and m <= 64 and n % (4 * lanes) == 0 else 2
-        return min((w * lanes for w in range(widest, 0, -1)), key=lambda p: (-(-n // p) * p, -p))
+        few = isinstance(m, int) and m <= FEW_ROWS
+        speeds = _TILE_SPEED_32 if self.registers >= 32 else _TILE_SPEED_FMA if self.has_fma else _TILE_SPEED_16
+        widths = [v for v in speeds if v <= 3 or few]
+
+        def cost(vectors: int) -> float:
+            full, rest = divmod(-(-n // lanes), vectors)
+            return full * vectors / speeds[vectors] + (rest / speeds[rest] if rest else 0.0)
+
+        def padded(vectors: int) -> int:
+            return -(-n // (vectors * lanes)) * vectors
+
+        return min(widths, key=lambda v: (cost(v), padded(v), -v)) * lanes
 
     def with_threads(self, num_threads: int) -> Target:
         return replace(self, num_threads=num_threads)

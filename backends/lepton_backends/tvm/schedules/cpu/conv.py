@@ -213,23 +213,39 @@ class _Block:
         low, taps = self.conv.lines.taps(self.start + line)
         step = self._step(t, panel)
 
-        def along(plane: Index, c: Index, kh: Index) -> Stmt:
-            y = line * self.conv.lines.stride + kh * self.conv.lines.dilation
-            place = lines.address(plane, y, column * axis.stride, c)
-            tap = ((panel * lines.planes + plane) * self.conv.lines.kernel + kh) * axis.kernel * inputs + c
-            origin, weight = tir.var("origin"), tir.var("weight")
-            bound = tir.let_stmts([(origin, tir.index(place)), (weight, tir.index(tap * self.weight.panel))])
-            if lines.planar:
-                inner = tir.nest([axis.kernel], lambda kw: step(origin, weight, kw, 0))
-            elif lines.pixel == inputs and axis.dilation == 1:
+        def along(plane: Index, kh: Index) -> Stmt:
+            bound, origin, weight = self._origins(line, column, panel, plane, 0, kh)
+            if lines.pixel == inputs and axis.dilation == 1:
                 # Neighbouring taps' channels follow each other in the lines and in the weight: one long loop.
                 inner = tir.serial(axis.kernel * inputs, lambda k: step(origin, weight, 0, k), "k")
             else:
                 inner = tir.nest([axis.kernel, inputs], lambda kw, c: step(origin, weight, kw, c))
             return tir.seq(*bound, inner)
 
-        channels = inputs if lines.planar else 1
-        return tir.nest([lines.planes, channels, taps], lambda plane, c, kh: along(plane, c, kh + low))
+        def down(plane: Index, c: Index, kw: Index, kh: Index) -> Stmt:
+            bound, origin, weight = self._origins(line, column, panel, plane, c, kh)
+            return tir.seq(*bound, step(origin, weight, kw, 0))
+
+        if lines.planar and axis.stride < axis.kernel * axis.dilation:
+            # The taps of a column are the innermost loop, since those of a line overlap from row to row of the tile:
+            # LLVM would unroll them and keep every element that it has loaded, for want of registers in memory.
+            extents = [lines.planes, inputs, axis.kernel, taps]
+            return tir.nest(extents, lambda plane, c, kw, kh: down(plane, c, kw, kh + low))
+        if lines.planar:
+            extents = [lines.planes, inputs, taps, axis.kernel]
+            return tir.nest(extents, lambda plane, c, kh, kw: down(plane, c, kw, kh + low))
+        return tir.nest([lines.planes, taps], lambda plane, kh: along(plane, kh + low))
+
+    def _origins(
+        self, line: Expr, column: Index, panel: Index, plane: Index, c: Index, kh: Index
+    ) -> tuple[list[Stmt], Expr, Expr]:
+        """Return variables of where the tile's first element and the weight's first panel row lie, with their bindings."""
+        conv, lines, weight = self.conv, self.lines, self.weight
+        y = line * conv.lines.stride + kh * conv.lines.dilation
+        place = lines.address(plane, y, column * conv.columns.stride, c)
+        tap = ((panel * lines.planes + plane) * conv.lines.kernel + kh) * conv.columns.kernel * weight.inputs + c
+        origin, taps = tir.var("origin"), tir.var("taps")
+        return tir.let_stmts([(origin, tir.index(place)), (taps, tir.index(tap * weight.panel))]), origin, taps
 
     def _step(self, t: RegisterTile, panel: Index) -> Callable[[Expr, Expr, Index, Index], Stmt]:
         """Return the function that emits one multiply-add of the tile, for a column tap and an input channel."""
