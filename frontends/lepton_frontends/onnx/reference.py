@@ -26,6 +26,15 @@ expanded into these.
 What shapes depend on (the target of `Reshape`, the bounds of `Slice`, the `k` of `TopK`, ...) may be computed from
 the shapes of inputs, dynamic ones included, but not from their data. A model that holds something unsupported is
 refused with all findings at once, each with the node, the reason and what to do.
+
+Options of `lepton_ir.frontend.load_model(path, ...)` for ONNX files:
+
+- `dims={{"batch": 1}}` gives a dynamic dimension a size; `dims={{"M": "N"}}` makes two dimensions one;
+- `shapes={{"input": [1, 3, None, None]}}` gives an input a shape, None keeping what the model says;
+- `constants={{"sr": 16000}}` fixes an input, which then is an input no longer.
+
+A branch (`If`) on a constant or on a static shape is decided on import. One that depends on data or on dynamic
+dimensions stays; where its two sides give different types, what follows is compiled into both.
 """
 
 

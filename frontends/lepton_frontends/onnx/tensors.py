@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
 from lepton_frontends.onnx.wire import SELF
 from lepton_ir.diagnostics import LeptonError
@@ -72,10 +72,14 @@ class TensorReader:
                 raise self._error(tensor, f"{len(data)} bytes of data do not fill {list(shape)} of {dtype}")
             return Constant(np.frombuffer(data, dtype.numpy).reshape(shape), tensor.name)
         try:
-            array = numpy_helper.to_array(tensor)
-        except (ValueError, TypeError, RuntimeError) as error:
+            array = (
+                _unpacked(tensor.raw_data, dtype, shape)
+                if tensor.HasField("raw_data")
+                else _typed(tensor, dtype, shape)
+            )
+        except ValueError as error:
             raise self._error(tensor, str(error)) from None
-        return Constant(_with_dtype(array, dtype), tensor.name)
+        return Constant(array, tensor.name)
 
     def _external(self, tensor: TensorProto, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
         entries = {e.key: e.value for e in tensor.external_data}
@@ -99,9 +103,7 @@ class TensorReader:
         if length < needed or (length != needed and "length" in entries):
             raise self._error(tensor, f"{length} bytes of external data do not fill {list(shape)} of {dtype}")
         if dtype.bits < 8:
-            copy = TensorProto(dims=tensor.dims, data_type=tensor.data_type)
-            copy.raw_data = self._mapped(path)[offset : offset + needed]
-            return _with_dtype(numpy_helper.to_array(copy), dtype)
+            return _unpacked(self._mapped(path)[offset : offset + needed], dtype, shape)
         if count == 0:
             return np.empty(shape, dtype.numpy)
         if needed < _FREE_STANDING or offset % dtype.numpy.itemsize:
@@ -147,10 +149,40 @@ class TensorReader:
         return LeptonError(f"tensor {tensor.name or '(unnamed)'} cannot be read", self.file, why, help)
 
 
-def _with_dtype(array: np.ndarray, dtype: DType) -> np.ndarray:
+def _typed(tensor: TensorProto, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the data of a tensor that holds it in a field of its type."""
     if dtype is DType.STR:
-        text = [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in array.reshape(-1)]
-        strings = np.empty(len(text), dtype=object)
-        strings[:] = text
-        return strings.reshape(array.shape)
-    return array if array.dtype == dtype.numpy else array.astype(dtype.numpy)
+        strings = np.empty(len(tensor.string_data), dtype=object)
+        strings[:] = [v.decode("utf-8", "replace") for v in tensor.string_data]
+        return strings.reshape(shape)
+    if dtype in (DType.F32, DType.C64):
+        return np.array(tensor.float_data, np.float32).view(dtype.numpy).reshape(shape)
+    if dtype in (DType.F64, DType.C128):
+        return np.array(tensor.double_data, np.float64).view(dtype.numpy).reshape(shape)
+    if dtype is DType.I64:
+        return np.array(tensor.int64_data, np.int64).reshape(shape)
+    if dtype in (DType.U32, DType.U64):
+        return np.array(tensor.uint64_data, np.uint64).astype(dtype.numpy).reshape(shape)
+    # All others are in int32_data: small integers by value, floats by their bits, sub-byte numbers as packed bytes.
+    numbers = np.array(tensor.int32_data, np.int32)
+    if dtype.bits < 8:
+        return _unpacked(numbers.astype(np.uint8).tobytes(), dtype, shape)
+    if dtype.is_float:
+        return numbers.astype(np.uint8 if dtype.bits == 8 else np.uint16).view(dtype.numpy).reshape(shape)
+    return numbers.astype(dtype.numpy).reshape(shape)
+
+
+def _unpacked(data: bytes, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
+    """Return numbers of 2 or 4 bits that are packed into bytes, the first in the lowest bits."""
+    bits, count = dtype.bits, prod(shape)
+    if len(data) != (count * bits + 7) // 8:
+        raise ValueError(f"{len(data)} bytes of data do not fill {list(shape)} of {dtype}")
+    packed = np.frombuffer(data, np.uint8)
+    codes = (packed[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & ((1 << bits) - 1)
+    codes = codes.reshape(-1)[:count]
+    if dtype.is_float:
+        return codes.astype(np.uint8).view(dtype.numpy).reshape(shape)
+    numbers = codes.astype(np.int8)
+    if dtype.is_signed:
+        numbers = np.where(numbers >> (bits - 1), numbers - (1 << bits), numbers)
+    return numbers.astype(dtype.numpy).reshape(shape)

@@ -17,6 +17,8 @@ Buffer: TypeAlias = "bytes | memoryview"
 SELF = "\0"
 """The location of tensor data that lies in the model file itself; no path can be this."""
 LARGE = 1024
+_DEEPEST = 100
+"""protobuf's own limit."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _TENSOR = "TensorProto"
@@ -126,7 +128,9 @@ def _strip_tensor(buffer: Buffer, start: int, end: int) -> bytes:
     return kept + _by_reference(data[0].payload, data[0].end - data[0].payload)
 
 
-def _strip(buffer: Buffer, start: int, end: int, message: str) -> bytes:
+def _strip(buffer: Buffer, start: int, end: int, message: str, depth: int = 0) -> bytes:
+    if depth > _DEEPEST:
+        raise WireError(f"messages are nested more than {_DEEPEST} deep")
     if message == _TENSOR:
         return _strip_tensor(buffer, start, end)
     inner = _SCHEMA[message]
@@ -137,7 +141,7 @@ def _strip(buffer: Buffer, start: int, end: int, message: str) -> bytes:
         if kind is None or f.kind != _BYTES or f.end - f.payload < LARGE:
             continue
         chunks.append(bytes(buffer[pending : f.start]))
-        chunks.append(_message(f.number, _strip(buffer, f.payload, f.end, kind)))
+        chunks.append(_message(f.number, _strip(buffer, f.payload, f.end, kind, depth + 1)))
         pending = f.end
     chunks.append(bytes(buffer[pending:end]))
     return b"".join(chunks)

@@ -92,6 +92,18 @@ def test_damaged_bytes_give_a_clean_error_or_a_model(tmp_path):
             continue
 
 
+def test_graphs_nested_without_end(tmp_path):
+    graph = model([node("Relu", ["x"], ["y"])], [info("x", [2])], ["y"]).graph
+    for _ in range(150):
+        inner = helper.make_node("If", ["c"], ["y"], doc_string="." * 1000)
+        inner.attribute.append(onnx.AttributeProto(name="then_branch", type=onnx.AttributeProto.GRAPH, g=graph))
+        graph = onnx.GraphProto(name="g", node=[inner])
+    data = onnx.ModelProto(ir_version=8, graph=graph).SerializeToString()
+    path = tmp_path / "m.onnx"
+    path.write_bytes(data)
+    assert "not an ONNX model" in failure(load_onnx, path)
+
+
 class TestExternalData:
     def _saved(self, tmp_path):
         path = tmp_path / "m.onnx"

@@ -5,6 +5,7 @@ import onnx
 import pytest
 from lepton_frontends.onnx.load import import_model, load_onnx
 from lepton_frontends.onnx.rules import onnx_op
+from lepton_frontends.onnx.tensors import DTYPES, TensorReader
 from onnx import TensorProto, helper, numpy_helper
 from onnx_cases import BOOL, I64, check_with_onnxruntime, info, model, run_onnxruntime
 
@@ -319,3 +320,21 @@ class TestFiles:
         np.testing.assert_allclose(
             run(module, [x])[0], run_onnxruntime(onnx.load(path), {"x": x})[0], rtol=1e-5, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("name", [TensorProto.DataType.Name(number) for number in DTYPES])
+@pytest.mark.parametrize("raw", [False, True])
+def test_every_element_type_is_read_right(name, raw):
+    number = TensorProto.DataType.Value(name)
+    if name == "STRING":
+        tensor = helper.make_tensor("w", number, [3], [b"a", b"", "ä".encode()])
+        assert TensorReader().read(tensor).array.tolist() == ["a", "", "ä"]
+        return
+    dtype = helper.tensor_dtype_to_np_dtype(number)
+    array = np.array([2, 1, 1, 2, 1]).astype(dtype)
+    if name.startswith("INT"):
+        array = np.array([0, 1, -1, -2, 1]).astype(dtype)
+    tensor = numpy_helper.from_array(array, "w") if raw else helper.make_tensor("w", number, [5], array)
+    got = TensorReader().read(tensor).array
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got, array)
