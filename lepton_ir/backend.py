@@ -67,6 +67,9 @@ class Backend(Protocol):
     def supports(self, target: Target) -> bool:
         """Return whether this backend compiles for ``target``."""
 
+    def prepare(self) -> None:
+        """Begin to load what :meth:`build` will need, in the background."""
+
     def unsupported(self, module: Module, target: Target) -> list[Diagnostic]:
         """Return a finding for every operation that cannot be compiled."""
 

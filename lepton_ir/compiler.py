@@ -11,8 +11,7 @@ from lepton_ir.backend import BuildResult, find_backend
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import Module
 from lepton_ir.ir.dim import Dim
-from lepton_ir.reference import Reference, ReferenceRunner, input_names, output_names
-from lepton_ir.sampling import sample_inputs
+from lepton_ir.reference import Reference, ReferenceRunner, input_names, output_names, sample_reference
 from lepton_ir.target import Target, parse_target
 from lepton_ir.verification import VerifyReport, compare_outputs
 
@@ -152,6 +151,7 @@ def _compile(
     model: str | os.PathLike[str] | Module, options: CompileOptions, progress: Progress
 ) -> tuple[Artifact, VerifyReport | None]:
     backend = find_backend(options.target)
+    backend.prepare()
     progress("import")
     module = import_model(model, options.dims)
     reference = None
@@ -176,7 +176,7 @@ def _compile(
 def _reference(module: Module, model: str | os.PathLike[str] | Module, options: CompileOptions) -> Reference:
     # Before the passes run, so that the model's own weights need not stay in memory beside the packed ones.
     path = None if isinstance(model, Module) or options.dims else Path(model)
-    return ReferenceRunner(module, path)(sample_inputs(module.main, options.seed, options.sample_dims))
+    return sample_reference(ReferenceRunner(module, path), module.main, options.seed, options.sample_dims)
 
 
 def _check(artifact: Artifact, reference: Reference, options: CompileOptions) -> VerifyReport:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lepton_ir.ir import Module
+from lepton_ir.diagnostics import LeptonError
+from lepton_ir.ir import Function, Module
+from lepton_ir.sampling import BATCH, LENGTHS, default_sizes, sample_inputs
 
 ONNX_RUNTIME = "ONNX Runtime"
 INTERPRETER = "the interpreter"
@@ -67,7 +70,64 @@ class ReferenceRunner:
     def _run_session(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         declared = [i.name for i in self._session.get_inputs()]  # type: ignore[union-attr]
         feeds = dict(zip(declared, inputs.values(), strict=False))
-        return list(self._session.run(None, feeds))  # type: ignore[union-attr]
+        try:
+            return list(self._session.run(None, feeds))  # type: ignore[union-attr]
+        except Exception as error:
+            # ONNX Runtime's exceptions share no narrower base class.
+            shapes = ", ".join(f"{name}: {list(array.shape)}" for name, array in inputs.items())
+            raise LeptonError(
+                "ONNX Runtime cannot run the model on generated inputs",
+                where=shapes,
+                why=str(error).strip().splitlines()[0],
+                help="give the sizes of the model's dynamic dimensions: --sample-dim (compile) or --dim (verify)",
+            ) from error
+
+
+def sample_reference(
+    runner: ReferenceRunner, function: Function, seed: int = 0, dims: Mapping[str, int] | None = None
+) -> Reference:
+    """Return reference outputs for random inputs.
+
+    Dynamic dimensions whose size is not in ``dims`` get the first of :data:`~lepton_ir.sampling.LENGTHS` for which
+    the model runs and gives finite numbers.
+
+    Raises:
+        LeptonError: the model runs for none of them.
+    """
+    given = dict(dims or {})
+    failure: LeptonError | None = None
+    fallback: Reference | None = None
+    for sizes in candidate_sizes(function, given):
+        try:
+            reference = runner(sample_inputs(function, seed, sizes))
+        except LeptonError as error:
+            failure = failure or error
+            continue
+        if all(_is_finite(a) for a in reference.outputs.values()):
+            return reference
+        fallback = fallback or reference
+    if fallback is None:
+        assert failure is not None
+        raise failure
+    return fallback
+
+
+def candidate_sizes(function: Function, given: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """Yield sizes to try for all symbolic dimensions; those ``given`` stay.
+
+    A model may need equal sizes where it names two dimensions (a state's batch and an input's), so each free
+    dimension is tried as a length and as the batch.
+    """
+    defaults = default_sizes(function) | dict(given)
+    free = [n for n, size in default_sizes(function).items() if n not in given and size != BATCH]
+    yield defaults
+    for length in LENGTHS if free else ():
+        for choice in itertools.product((length, BATCH), repeat=min(len(free), 3)):
+            yield defaults | dict(zip(free, choice, strict=False))
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    return array.size > 0 and (array.dtype.kind not in "fc" or bool(np.isfinite(array).all()))
 
 
 def _open_session(path: Path) -> object | None:

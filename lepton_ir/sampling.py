@@ -9,7 +9,9 @@ import numpy as np
 from lepton_ir.ir import DType, Function, TensorType, Value
 from lepton_ir.ir.dim import evaluate, symbols
 
-DEFAULT_DIM = 2
+BATCH = 2
+LENGTHS = (64, 16, 128, 256, 512, 1024)
+"""Sizes to try for symbolic dimensions other than the first of an input."""
 _LOOK_THROUGH = frozenset({"cast", "tensor.reshape", "tensor.expand", "tensor.slice", "tensor.transpose"})
 
 
@@ -22,6 +24,14 @@ def symbol_names(function: Function) -> list[str]:
     return list(names)
 
 
+def default_sizes(function: Function, length: int = LENGTHS[0]) -> dict[str, int]:
+    """Return sizes for the symbolic dimensions: a small batch for those that come first, ``length`` for others."""
+    first: set[str] = set()
+    for argument in function.arguments:
+        first |= symbols(argument.tensor.shape[0]) if argument.tensor.rank > 1 else frozenset()
+    return {name: BATCH if name in first else length for name in symbol_names(function)}
+
+
 def sample_inputs(function: Function, seed: int = 0, dims: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
     """Return random inputs by name, reproducible from ``seed``.
 
@@ -31,10 +41,10 @@ def sample_inputs(function: Function, seed: int = 0, dims: Mapping[str, int] | N
     Args:
         function: the entry function.
         seed: seed of numpy's default generator.
-        dims: sizes of symbolic dimensions; those missing are :data:`DEFAULT_DIM`.
+        dims: sizes of symbolic dimensions; those missing come from :func:`default_sizes`.
     """
     rng = np.random.default_rng(seed)
-    env = {name: DEFAULT_DIM for name in symbol_names(function)} | dict(dims or {})
+    env = default_sizes(function) | dict(dims or {})
     return {
         a.name or f"input{i}": _sample(a, a.tensor, [evaluate(d, env) for d in a.tensor.shape], rng)
         for i, a in enumerate(function.arguments)

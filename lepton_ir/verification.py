@@ -11,8 +11,7 @@ import numpy as np
 
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import DType, Module
-from lepton_ir.reference import Reference, ReferenceRunner
-from lepton_ir.sampling import sample_inputs
+from lepton_ir.reference import Reference, ReferenceRunner, sample_reference
 
 TOLERANCE = {DType.F64: 1e-9, DType.F32: 1e-4, DType.F16: 1e-2, DType.BF16: 5e-2}
 """Largest absolute error allowed, as a fraction of the largest absolute reference value, by output dtype."""
@@ -193,12 +192,12 @@ def verify(
     runner = ReferenceRunner(module, None if isinstance(model, Module) else Path(model))
     runs = []
     for i in range(samples):
-        reference = runner(sample_inputs(module.main, seed + i, dims))
+        reference = sample_reference(runner, module.main, seed + i, dims)
         runs.append(compare_outputs(compiled(*reference.inputs.values()), reference, tolerance))
     report = VerifyReport(runner.source, worst_of(runs), samples)
     if report.ok:
         return report
     from lepton_ir.divergence import first_divergence
 
-    found = first_divergence(opened, module, sample_inputs(module.main, seed, dims), tolerance)
+    found = first_divergence(opened, module, reference.inputs, tolerance)
     return VerifyReport(report.source, report.outputs, samples, found)
