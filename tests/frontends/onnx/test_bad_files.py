@@ -93,14 +93,18 @@ def test_damaged_bytes_give_a_clean_error_or_a_model(tmp_path):
 
 
 def test_graphs_nested_without_end(tmp_path):
-    graph = model([node("Relu", ["x"], ["y"])], [info("x", [2])], ["y"]).graph
-    for _ in range(150):
-        inner = helper.make_node("If", ["c"], ["y"], doc_string="." * 1000)
-        inner.attribute.append(onnx.AttributeProto(name="then_branch", type=onnx.AttributeProto.GRAPH, g=graph))
-        graph = onnx.GraphProto(name="g", node=[inner])
-    data = onnx.ModelProto(ir_version=8, graph=graph).SerializeToString()
+    def field(number, payload):
+        size, out = len(payload), bytearray([number << 3 | 2])
+        while size > 0x7F:
+            out.append(size & 0x7F | 0x80)
+            size >>= 7
+        return bytes([*out, size]) + payload
+
+    graph = field(2, b"g" * 2000)
+    for _ in range(400):
+        graph = field(1, field(5, field(6, graph)))
     path = tmp_path / "m.onnx"
-    path.write_bytes(data)
+    path.write_bytes(b"\x08\x08" + field(7, graph))
     assert "not an ONNX model" in failure(load_onnx, path)
 
 
