@@ -226,6 +226,14 @@ def bind(expr: Expr, name: str = "t") -> Expr:
     return _SCOPES.stack[-1].add(expr, name)
 
 
+def real_of_index(i: Expr, dtype: str = "float64") -> Expr:
+    """Return an index as a float.
+
+    It passes through a register: TVM's analysis of common subexpressions fails on a converted loop variable.
+    """
+    return cast(_SCOPES.stack[-1].add(i, "index") if _SCOPES.stack else i, dtype)
+
+
 @contextmanager
 def bindings() -> Iterator[list[tuple[Expr, Expr]]]:
     """Collect the values named inside by :func:`bind` as variables, to wrap an expression in."""

@@ -95,7 +95,8 @@ def trilu(view: KernelView, op: Operation, indices: Sequence[Expr]) -> Expr:
 def iota(view: KernelView, op: Operation, indices: Sequence[Expr]) -> Expr:
     i = indices[attribute(op, "axis") % len(indices)]
     value = i * view.dim(attribute(op, "step")) + view.dim(attribute(op, "start"))
-    return tir.cast(value, view.dtype(op.result))
+    dtype = view.dtype(op.result)
+    return tir.real_of_index(value, dtype) if dtype.startswith("float") else tir.cast(value, dtype)
 
 
 @element("tensor.dims")

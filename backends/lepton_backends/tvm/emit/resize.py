@@ -24,7 +24,7 @@ def _number(value: float) -> Expr:
 
 
 def _real(i: Index) -> Expr:
-    return tir.cast(tir.index(i), _COORDINATE)
+    return _number(i) if isinstance(i, int) else tir.real_of_index(i, _COORDINATE)
 
 
 @element("nn.resize")
@@ -72,7 +72,7 @@ class _Resize:
     def _coordinate(self, n: int, axis: int, i: Expr) -> Expr:
         """Return the place in x of an index of the result."""
         mode, before, after = self.op.coordinate_mode, self.before[axis], self.after[axis]
-        at = tir.cast(i, _COORDINATE)
+        at = tir.real_of_index(i, _COORDINATE)
         if mode == "asymmetric":
             return at / self._scale(n, axis)
         if mode == "align_corners":

@@ -105,7 +105,7 @@ def moved(view: KernelView, target: Target, output: Value) -> Stmt:
         return _pad(view, target, root.op)
 
     def element(*indices: Expr) -> Stmt:
-        return view.store(indices, [view.load(root, indices)], [root])
+        return tir.scoped(lambda: view.store(indices, [view.load(root, indices)], [root]))
 
     return _loops(view, target, root, root, view.shape(root), element)
 
@@ -134,7 +134,7 @@ def _concat(view: KernelView, target: Target, op: Operation) -> Stmt:
         def element(*indices: Expr, piece: Value = piece, start: Index = start) -> Stmt:
             place = [*indices]
             place[axis] = place[axis] + start
-            return view.store(place, view.load(piece, indices), [result])
+            return tir.scoped(lambda: view.store(place, view.load(piece, indices), [result]))
 
         parts.append(_loops(view, target, result, piece, extents, element))
         start = start + view.dim(piece.shape[axis])
@@ -149,7 +149,7 @@ def _pad(view: KernelView, target: Target, op: Operation) -> Stmt:
     if op.mode != "constant" or not known:  # type: ignore[attr-defined]
 
         def anywhere(*indices: Expr) -> Stmt:
-            return view.store(indices, view.load(result, indices), [result])
+            return tir.scoped(lambda: view.store(indices, view.load(result, indices), [result]))
 
         return _loops(view, target, result, result, view.shape(result), anywhere)
     fill = view.load(op.present_operands[1], []) if len(op.present_operands) > 1 else tir.const(0, view.dtype(x))
@@ -172,7 +172,7 @@ def _pad(view: KernelView, target: Target, op: Operation) -> Stmt:
 
     def interior(*indices: Expr) -> Stmt:
         place = [i + p for i, p in zip(indices, pads[:rank], strict=True)]
-        return view.store(place, view.load(x, indices), [result])
+        return tir.scoped(lambda: view.store(place, view.load(x, indices), [result]))
 
     parts.append(_loops(view, target, result, x, inner, interior))
     return tir.seq(*parts)
