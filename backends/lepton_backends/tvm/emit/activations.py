@@ -13,7 +13,7 @@ from lepton_backends.tvm.emit import vector_math as vm
 from lepton_backends.tvm.emit.rules import scalar
 from lepton_backends.tvm.emit.scalars import clip, maximum
 from lepton_backends.tvm.emit.vector_math import like
-from lepton_backends.tvm.tir import Expr, bind, select
+from lepton_backends.tvm.tir import Expr, bind, dtype_of, select
 
 for _name, _function in {
     "exp": vm.exp,
@@ -32,6 +32,11 @@ for _name in ("tan", "asin", "acos", "atan", "atan2"):
     scalar(_name)(functools.partial(tir.call_c, _name))
 
 
+def _large(x: Expr) -> float:
+    """Return a number beyond which sqrt(x * x + 1) is x."""
+    return 1e4 if dtype_of(x) == "float32" else 1e9
+
+
 def _odd(function: Callable[[Expr], Expr], x: Expr) -> Expr:
     """Return an odd function of x from its values at positive arguments."""
     x = bind(x)
@@ -42,10 +47,10 @@ def _odd(function: Callable[[Expr], Expr], x: Expr) -> Expr:
 @scalar("sinh")
 def sinh(x: Expr) -> Expr:
     def positive(a: Expr) -> Expr:
-        # e**(a - log 2) overflows only where the result does.
         e = bind(vm.expm1(a))
-        large = vm.exp(a - like(math.log(2), a))
-        return select(a < like(20, a), like(0.5, a) * (e + e / (e + like(1, a))), large)
+        # The square of e**(a / 2) overflows only where the result does.
+        half = bind(vm.exp(like(0.5, a) * a))
+        return select(a < like(20, a), like(0.5, a) * (e + e / (e + like(1, a))), like(0.5, a) * half * half)
 
     return _odd(positive, x)
 
@@ -53,8 +58,8 @@ def sinh(x: Expr) -> Expr:
 @scalar("cosh")
 def cosh(x: Expr) -> Expr:
     a = bind(tirx.abs(x))
-    half = bind(vm.exp(a - like(math.log(2), a)))
-    return half + like(0.25, a) / half
+    half = bind(vm.exp(like(0.5, a) * a))
+    return like(0.5, a) * half * half + like(0.5, a) / (half * half)
 
 
 @scalar("asinh")
@@ -62,7 +67,7 @@ def asinh(x: Expr) -> Expr:
     def positive(a: Expr) -> Expr:
         square = bind(a * a)
         near = vm.log1p(a + square / (tirx.sqrt(square + like(1, a)) + like(1, a)))
-        return select(a < like(1e4, a), near, vm.log(a) + like(math.log(2), a))
+        return select(a < like(_large(a), a), near, vm.log(a) + like(math.log(2), a))
 
     return _odd(positive, x)
 
@@ -72,7 +77,7 @@ def acosh(x: Expr) -> Expr:
     x = bind(x)
     t = bind(x - like(1, x))
     near = vm.log1p(t + tirx.sqrt(t * t + like(2, x) * t))
-    return select(x < like(1e4, x), near, vm.log(x) + like(math.log(2), x))
+    return select(x < like(_large(x), x), near, vm.log(x) + like(math.log(2), x))
 
 
 @scalar("atanh")
