@@ -239,7 +239,7 @@ class _Block:
     def _origins(
         self, line: Expr, column: Index, panel: Index, plane: Index, c: Index, kh: Index
     ) -> tuple[list[Stmt], Expr, Expr]:
-        """Return variables of where the tile's first element and the weight's first panel row lie, with their bindings."""
+        """Return bindings of, and variables for, where the tile's first element and its weights begin."""
         conv, lines, weight = self.conv, self.lines, self.weight
         y = line * conv.lines.stride + kh * conv.lines.dilation
         place = lines.address(plane, y, column * conv.columns.stride, c)
