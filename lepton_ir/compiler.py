@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lepton_ir.analysis.assumptions import Assumption, assumptions
 from lepton_ir.backend import BuildResult, find_backend
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import Module
@@ -74,7 +75,8 @@ def import_model(model: str | os.PathLike[str] | Module, dims: Mapping[str, int]
 
     if isinstance(model, Module):
         return model.clone()
-    return load_model(model, **({"dims": dict(dims)} if dims else {}))
+    settings: dict[str, Any] = {"dims": dict(dims)} if dims else {}
+    return load_model(model, **settings)
 
 
 def optimize(module: Module, options: CompileOptions) -> None:
@@ -154,6 +156,7 @@ def _compile(
     backend.prepare()
     progress("import")
     module = import_model(model, options.dims)
+    conditions = assumptions(module.main)
     reference = None
     if options.verify:
         progress("reference outputs")
@@ -166,7 +169,7 @@ def _compile(
         raise LeptonError.of(problems)
     built = backend.build(module, options.target, progress)
     name = module.attributes.get("name") or (Path(model).stem if not isinstance(model, Module) else "model")
-    artifact = _assemble(str(name), module, built, reference, options)
+    artifact = _assemble(str(name), module, built, reference, options, conditions)
     if reference is None or options.target.is_gpu:
         return artifact, None
     progress("verify")
@@ -189,9 +192,14 @@ def _check(artifact: Artifact, reference: Reference, options: CompileOptions) ->
 
 
 def _assemble(
-    name: str, module: Module, built: BuildResult, reference: Reference | None, options: CompileOptions
+    name: str,
+    module: Module,
+    built: BuildResult,
+    reference: Reference | None,
+    options: CompileOptions,
+    conditions: Sequence[Assumption],
 ) -> Artifact:
-    from lepton_ir.artifact import Artifact, Golden, Manifest, TensorSpec
+    from lepton_ir.artifact import Artifact, Condition, Golden, Manifest, TensorSpec
     from lepton_ir.text import print_module
 
     main = module.main
@@ -206,6 +214,7 @@ def _assemble(
         weights,
         options.target,
         options=options.to_json(),
+        conditions=tuple(Condition(c.left, c.relation, c.right, str(c.location)) for c in conditions),
         statistics=statistics(built),
         kernels={k.symbol: k.to_json() for k in built.kernels},
     )

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class ReferenceRunner:
 
     def __init__(self, module: Module, path: Path | None = None) -> None:
         self._module = module
-        self._session = _open_session(path) if path is not None else None
+        self._session: Any = _open_session(path) if path is not None else None
         self.source = ONNX_RUNTIME if self._session is not None else INTERPRETER
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> Reference:
@@ -68,10 +69,10 @@ class ReferenceRunner:
         return Reference(self.source, inputs, dict(zip(output_names(self._module), arrays, strict=True)))
 
     def _run_session(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        declared = [i.name for i in self._session.get_inputs()]  # type: ignore[union-attr]
+        declared = [i.name for i in self._session.get_inputs()]
         feeds = dict(zip(declared, inputs.values(), strict=False))
         try:
-            return list(self._session.run(None, feeds))  # type: ignore[union-attr]
+            return list(self._session.run(None, feeds))
         except Exception as error:
             # ONNX Runtime's exceptions share no narrower base class.
             shapes = ", ".join(f"{name}: {list(array.shape)}" for name, array in inputs.items())
@@ -130,7 +131,7 @@ def _is_finite(array: np.ndarray) -> bool:
     return array.size > 0 and (array.dtype.kind not in "fc" or bool(np.isfinite(array).all()))
 
 
-def _open_session(path: Path) -> object | None:
+def _open_session(path: Path) -> Any:
     if path.suffix.lower() != ".onnx" or not has_onnxruntime():
         return None
     import onnxruntime as ort

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lepton_ir.artifact.dims import dim_from_json, dim_to_json
+from lepton_ir.ir.dim import Dim, evaluate, symbols
 from lepton_ir.ir.types import DType, TensorType
 from lepton_ir.target import Target
 
@@ -37,6 +38,43 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What the code takes for granted about the sizes of dynamic dimensions, such as ``S <= 512``.
+
+    Attributes:
+        left: a dimension.
+        relation: "==" or "<=".
+        right: the other dimension.
+        where: the first operation that relies on it.
+    """
+
+    left: Dim
+    relation: str
+    right: Dim
+    where: str = ""
+
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """Return whether it holds; a condition on dimensions without a size does."""
+        if not (symbols(self.left) | symbols(self.right)) <= sizes.keys():
+            return True
+        left, right = evaluate(self.left, sizes), evaluate(self.right, sizes)
+        return left == right if self.relation == "==" else left <= right
+
+    def to_json(self) -> dict[str, Any]:
+        left, right = dim_to_json(self.left), dim_to_json(self.right)
+        return {"left": left, "relation": self.relation, "right": right, "where": self.where}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Condition:
+        return Condition(
+            dim_from_json(data["left"]), str(data["relation"]), dim_from_json(data["right"]), str(data["where"])
+        )
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.relation} {self.right}"
+
+
+@dataclass(frozen=True)
 class Entry:
     """The size and the content hash of one file inside the artifact."""
 
@@ -53,6 +91,7 @@ class Manifest:
         inputs: the inputs, in order of position.
         outputs: the outputs, in order.
         weights: the weights, in the order in which ``main`` takes them after the inputs.
+        conditions: what must hold for the sizes of dynamic dimensions, checked at every call.
         target: what the code was compiled for, as :meth:`Target.to_json` gives it.
         machine: the processor architecture of the host code (``platform.machine()``).
         options: the options of the compilation.
@@ -68,6 +107,7 @@ class Manifest:
     outputs: tuple[TensorSpec, ...]
     weights: tuple[TensorSpec, ...]
     target: Mapping[str, Any]
+    conditions: tuple[Condition, ...] = ()
     machine: str = field(default_factory=platform.machine)
     options: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: installed_versions())
@@ -107,6 +147,7 @@ class Manifest:
             "outputs": [s.to_json() for s in self.outputs],
             "dynamic_dims": list(self.dynamic_dims),
             "weights": [s.to_json() for s in self.weights],
+            "conditions": [c.to_json() for c in self.conditions],
             "target": dict(self.target),
             "machine": self.machine,
             "options": dict(self.options),
@@ -128,6 +169,7 @@ class Manifest:
             inputs=tuple(TensorSpec.from_json(s) for s in data["inputs"]),
             outputs=tuple(TensorSpec.from_json(s) for s in data["outputs"]),
             weights=tuple(TensorSpec.from_json(s) for s in data["weights"]),
+            conditions=tuple(Condition.from_json(c) for c in data["conditions"]),
             target=dict(data["target"]),
             machine=str(data["machine"]),
             options=dict(data["options"]),

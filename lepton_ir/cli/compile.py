@@ -65,8 +65,8 @@ def compile(
     if load:
         from lepton_ir.passes import load_file
 
-        for path in load:
-            load_file(path)
+        for file in load:
+            load_file(file)
     options = CompileOptions(
         parse_target(target, mcpu, arch),
         opt_level,

@@ -94,7 +94,9 @@ def _model_facts(path: Path, dims: dict[str, int], ir: bool) -> dict[str, Any] |
 
 
 def _print(facts: dict[str, Any]) -> None:
-    from lepton_ir.cli.console import Console, human_bytes, human_flops, key_value_table
+    from rich.console import Console
+
+    from lepton_ir.cli.console import human_bytes, human_flops, key_value_table
 
     rows: dict[str, object] = {}
     for key, value in facts.items():

@@ -18,8 +18,10 @@ def ops(
 
     Example: `leptonc ops conv`
     """
+    from rich.console import Console
+
     import lepton_ir.ops  # noqa: F401 - defines the operators
-    from lepton_ir.cli.console import Console, print_json
+    from lepton_ir.cli.console import print_json
     from lepton_ir.ir.opdef import REGISTRY
     from lepton_ir.passes import load_file
 

@@ -92,7 +92,13 @@ def random_inputs(model: Any, seed: int, dims: dict[str, int]) -> dict[str, np.n
 
 def _describe(array: np.ndarray) -> dict[str, Any]:
     numeric = array.size and array.dtype.kind in "fiub"
-    facts = {"dtype": str(array.dtype), "shape": list(array.shape), "min": None, "max": None, "mean": None}
+    facts: dict[str, Any] = {
+        "dtype": str(array.dtype),
+        "shape": list(array.shape),
+        "min": None,
+        "max": None,
+        "mean": None,
+    }
     if numeric:
         wide = array.astype("float64")
         facts |= {"min": float(wide.min()), "max": float(wide.max()), "mean": float(wide.mean())}

@@ -12,9 +12,10 @@ def targets(json: JsonOption = False) -> None:
 
     Example: `leptonc targets --json`
     """
+    from rich.console import Console
     from rich.table import Table
 
-    from lepton_ir.cli.console import Console, print_json
+    from lepton_ir.cli.console import print_json
     from lepton_ir.target import GPU_ARCHS, X86_LEVELS, host_target
 
     host = host_target()

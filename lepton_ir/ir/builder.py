@@ -53,7 +53,7 @@ class Builder:
     def create(
         self,
         cls: type[OpT],
-        *operands: Value | None | Sequence[Value],
+        *operands: Value | Sequence[Value] | None,
         result_types: Sequence[Type] | None = None,
         regions: Sequence[Region] = (),
         location: Location | None = None,

@@ -248,7 +248,7 @@ class Operation(_CoreOperation):
     @classmethod
     def build(
         cls,
-        *operands: Value | None | Sequence[Value],
+        *operands: Value | Sequence[Value] | None,
         result_types: Sequence[Type] | None = None,
         regions: Sequence[Region] = (),
         location: Location = UNKNOWN,
@@ -298,7 +298,7 @@ def _add_field(spec: OpSpec, member: object) -> None:
 
 
 def _flatten(
-    spec: OpSpec, positional: Sequence[Value | None | Sequence[Value]], named: Mapping[str, Any]
+    spec: OpSpec, positional: Sequence[Value | Sequence[Value] | None], named: Mapping[str, Any]
 ) -> list[Value | None]:
     given: list[Any] = list(positional)
     if len(given) > len(spec.operands):

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias, Union
+from typing import Any, TypeAlias
 
 import ml_dtypes
 import numpy as np
@@ -88,7 +88,7 @@ class DType(enum.Enum):
         return f"DType.{self.name}"
 
 
-_NUMPY: dict[DType, object] = {
+_NUMPY: dict[DType, Any] = {
     DType.BOOL: np.bool_,
     DType.I8: np.int8,
     DType.I16: np.int16,
@@ -197,7 +197,7 @@ class OptionalType:
         return f"optional<{self.element}>"
 
 
-Type: TypeAlias = Union[TensorType, SequenceType, OptionalType]
+Type: TypeAlias = TensorType | SequenceType | OptionalType
 
 
 def tensor(shape: Sequence[Dim], dtype: DType = DType.F32) -> TensorType:
@@ -222,9 +222,9 @@ def broadcast_shapes(*shapes: Sequence[Dim]) -> tuple[Dim, ...]:
             d = shape[axis] if -axis <= len(shape) else 1
             if d == dim or (isinstance(d, int) and d == 1):
                 continue
-            if isinstance(dim, int) and dim == 1 or (isinstance(d, int) and not isinstance(dim, int)):
+            if (isinstance(dim, int) and dim == 1) or (isinstance(d, int) and not isinstance(dim, int)):
                 dim = d
-            elif isinstance(dim, int) and isinstance(d, int) or not isinstance(d, int) and not isinstance(dim, int):
+            elif (isinstance(dim, int) and isinstance(d, int)) or (not isinstance(d, int) and not isinstance(dim, int)):
                 listed = " and ".join(f"[{', '.join(map(str, s))}]" for s in shapes)
                 raise ValueError(f"shapes {listed} do not broadcast: {dim} against {d}")
         out.append(dim)

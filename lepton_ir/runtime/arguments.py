@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lepton_ir.artifact import TensorSpec
+from lepton_ir.artifact import Condition, TensorSpec
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.dim import Dim, Expr, Sym, evaluate, symbols
 from lepton_ir.ir.types import DType
@@ -30,7 +30,10 @@ def arrange(specs: Sequence[TensorSpec], args: Sequence[Any], kwargs: Mapping[st
 
 
 def check(
-    specs: Sequence[TensorSpec], dtypes: Sequence[DType | str], shapes: Sequence[Sequence[int]]
+    specs: Sequence[TensorSpec],
+    dtypes: Sequence[DType | str],
+    shapes: Sequence[Sequence[int]],
+    conditions: Sequence[Condition] = (),
 ) -> dict[str, int]:
     """Return the value of every symbolic dimension.
 
@@ -38,6 +41,7 @@ def check(
         specs: the inputs.
         dtypes: the element types that were given; a str is one that Lepton does not know.
         shapes: the shapes that were given.
+        conditions: what must hold for the sizes.
 
     Raises:
         LeptonError: element types or shapes do not fit, or one dimension has two values; all are named.
@@ -57,6 +61,9 @@ def check(
     sizes = {name: size for name, (size, _) in bound.items()}
     if not problems:
         problems = _check_expressions(specs, shapes, sizes)
+        given = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+        broken = [c for c in conditions if not c.holds(sizes)]
+        problems += [f"{c} must hold, the sizes given are {given} (needed by {c.where})" for c in broken]
     _raise(problems, specs)
     return sizes
 

@@ -198,7 +198,8 @@ class CompiledModel:
         specs = self.inputs
         values = arguments.arrange(specs, args, kwargs)
         arrays = [view_argument(spec.name, value) for spec, value in zip(specs, values, strict=True)]
-        arguments.check(specs, [dtype_of(a) for a in arrays], [a.shape for a in arrays])
+        conditions = self.artifact.manifest.conditions
+        arguments.check(specs, [dtype_of(a) for a in arrays], [a.shape for a in arrays], conditions)
         return [as_stored(a) for a in arrays]
 
     def _take(self) -> Worker:

@@ -238,3 +238,27 @@ def test_runs_without_importing_a_compiler(saved: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.split("\n")[:2] == ["True", "[]"]
+
+
+def test_sizes_that_the_code_cannot_run_are_refused(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    import lepton_ir
+
+    # A table of 16 positions, cut to the length of the input.
+    table = helper.make_tensor("table", TensorProto.FLOAT, [16, 2], np.arange(32, dtype=np.float32))
+    zero, axis = (helper.make_tensor(n, TensorProto.INT64, [1], [0]) for n in ("zero", "axis"))
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"], end=1),
+        helper.make_node("Slice", ["table", "zero", "shape", "axis"], ["positions"], name="cut"),
+        helper.make_node("Add", ["x", "positions"], ["y"], name="sum"),
+    ]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["S", 2]) for n in "xy")
+    graph = helper.make_graph(nodes, "g", [x], [y], [table, zero, axis])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), tmp_path / "m.onnx")
+    model = lepton_ir.runtime.load(lepton_ir.compile(tmp_path / "m.onnx", sample_dims={"S": 4}))
+    assert model(np.ones((16, 2), np.float32))[0].shape == (16, 2)
+    with pytest.raises(lepton_ir.LeptonError, match="do not fit") as refused:
+        model(np.ones((17, 2), np.float32))
+    assert "S <= 16" in str(refused.value) and "cut" in str(refused.value)

@@ -107,7 +107,8 @@ def column_blocks(extent: Index, lanes: int, body: Callable[[Index, Sequence[tup
         return tir.seq(main, tir.serial(tir.floormod(extent, lanes), lambda r: body(start + r, [(0, 1)]), "t"))
     block = lanes * CHAINS
     parts = [tir.serial(known // block, lambda o: body(o * block, [(u * lanes, lanes) for u in range(CHAINS)]), "o")]
-    at, rest = known // block * block, []
+    at = known // block * block
+    rest: list[tuple[int, int]] = []
     while at + sum(w for _, w in rest) < known:
         offset = sum(w for _, w in rest)
         left = known - at - offset
