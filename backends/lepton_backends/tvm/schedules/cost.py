@@ -5,8 +5,8 @@ from __future__ import annotations
 from lepton_backends.tvm.emit.kernel import KernelView
 from lepton_ir.ir import Value
 
-NS_PER_BYTE = 0.08
-NS_PER_OPERATION = 0.03
+NS_PER_BYTE = 0.04
+NS_PER_OPERATION = 0.015
 NS_PER_FUNCTION = 0.3
 _FUNCTIONS = {"exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "gelu", "silu", "mish", "softplus", "pow",
               "elu", "selu", "celu", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",

@@ -9,7 +9,7 @@ from lepton_backends.tvm.emit import rules
 from lepton_backends.tvm.emit.collapse import CollapsedView, collapse_groups, leaves
 from lepton_backends.tvm.emit.kernel import KernelView
 from lepton_backends.tvm.schedules.cost import work_ns
-from lepton_backends.tvm.schedules.cpu.transpose import strided_axis, tiled_nest
+from lepton_backends.tvm.schedules.cpu.transpose import Move, strided_axis, tiled_nest
 from lepton_backends.tvm.schedules.registry import template
 from lepton_backends.tvm.tir import Expr, Index, Stmt
 from lepton_ir.ir import DType, Value
@@ -104,22 +104,19 @@ def moved(view: KernelView, target: Target, output: Value) -> Stmt:
     if root.op is not None and root not in view.buffers and root.op.name == "tensor.pad":
         return _pad(view, target, root.op)
 
-    def element(*indices: Expr) -> Stmt:
-        return tir.scoped(lambda: view.store(indices, [view.load(root, indices)], [root]))
-
-    return _loops(view, target, root, root, view.shape(root), element)
+    move = Move(lambda at: view.load(root, at), lambda at, value: view.store(at, [value], [root]))
+    return _loops(view, target, root, view.shape(root), move)
 
 
-def _loops(
-    view: KernelView, target: Target, result: Value, read: Value, extents: list[Index], element: Callable[..., Stmt]
-) -> Stmt:
+def _loops(view: KernelView, target: Target, read: Value, extents: list[Index], move: Move) -> Stmt:
     values = [r for op in view.block.ops for r in op.results]
     lanes = vector_lanes(view, target, values)
     work = work_ns(view)
     axis = strided_axis(view, read, extents)
-    if axis is not None:
-        return tiled_nest(extents, axis, lanes, 4 * work, element, target.num_threads)
-    return vector_nest(extents, lanes, work, element, target.num_threads)
+    # A last axis shorter than a tile is written element by element anyway.
+    if axis is not None and read.tensor.dtype is not DType.BOOL and (tir.static(extents[-1]) or lanes) >= 8:
+        return tiled_nest(extents, axis, lanes, 2 * work, move, target.num_threads)
+    return vector_nest(extents, lanes, work, lambda *at: move.element(at), target.num_threads)
 
 
 def _concat(view: KernelView, target: Target, op: Operation) -> Stmt:
@@ -131,12 +128,13 @@ def _concat(view: KernelView, target: Target, op: Operation) -> Stmt:
     for piece in op.present_operands:
         extents = view.shape(piece)
 
-        def element(*indices: Expr, piece: Value = piece, start: Index = start) -> Stmt:
-            place = [*indices]
-            place[axis] = place[axis] + start
-            return tir.scoped(lambda: view.store(place, view.load(piece, indices), [result]))
+        def store(at: Sequence[Expr], value: Expr, start: Index = start) -> Stmt:
+            return view.store([i + start if a == axis else i for a, i in enumerate(at)], [value], [result])
 
-        parts.append(_loops(view, target, result, piece, extents, element))
+        def load(at: Sequence[Expr], piece: Value = piece) -> Expr:
+            return view.load(piece, at)
+
+        parts.append(_loops(view, target, piece, extents, Move(load, store)))
         start = start + view.dim(piece.shape[axis])
     return tir.seq(*parts)
 
@@ -147,11 +145,8 @@ def _pad(view: KernelView, target: Target, op: Operation) -> Stmt:
     rank, pads = result.rank, [view.dim(p) for p in op.pads]  # type: ignore[attr-defined]
     known = all(isinstance(p, int) and p >= 0 for p in pads)
     if op.mode != "constant" or not known:  # type: ignore[attr-defined]
-
-        def anywhere(*indices: Expr) -> Stmt:
-            return tir.scoped(lambda: view.store(indices, view.load(result, indices), [result]))
-
-        return _loops(view, target, result, result, view.shape(result), anywhere)
+        move = Move(lambda at: view.load(result, at), lambda at, value: view.store(at, [value], [result]))
+        return _loops(view, target, result, view.shape(result), move)
     fill = view.load(op.present_operands[1], []) if len(op.present_operands) > 1 else tir.const(0, view.dtype(x))
     lanes = vector_lanes(view, target, [result])
     inner, outer = view.shape(x), view.shape(result)
@@ -170,9 +165,8 @@ def _pad(view: KernelView, target: Target, op: Operation) -> Stmt:
 
             parts.append(vector_nest(extents, lanes, 0, border, target.num_threads))
 
-    def interior(*indices: Expr) -> Stmt:
-        place = [i + p for i, p in zip(indices, pads[:rank], strict=True)]
-        return tir.scoped(lambda: view.store(place, view.load(x, indices), [result]))
+    def store(at: Sequence[Expr], value: Expr) -> Stmt:
+        return view.store([i + p for i, p in zip(at, pads[:rank], strict=True)], [value], [result])
 
-    parts.append(_loops(view, target, result, x, inner, interior))
+    parts.append(_loops(view, target, x, inner, Move(lambda at: view.load(x, at), store)))
     return tir.seq(*parts)

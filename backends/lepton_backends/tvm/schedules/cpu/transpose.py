@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import tvm
 import tvm_ffi
-from tvm.ir import TensorLoad
 
 from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit.kernel import KernelView
+from lepton_backends.tvm.schedules.cpu.register_transpose import transpose_tile
 from lepton_backends.tvm.tir import Expr, Index, Stmt
 from lepton_ir.ir import Value
 
 _TILE = 16
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a kernel that moves elements does at one place.
+
+    Attributes:
+        load: computes the elements at an index, which may hold a ramp.
+        store: stores them.
+    """
+
+    load: Callable[[Sequence[Expr]], Expr]
+    store: Callable[[Sequence[Expr], Expr], Stmt]
+
+    def element(self, indices: Sequence[Expr]) -> Stmt:
+        """Return the statement that moves the elements at an index."""
+        return tir.scoped(lambda: self.store(indices, self.load(indices)))
 
 
 def strided_axis(view: KernelView, value: Value, extents: Sequence[Index]) -> int | None:
@@ -52,42 +70,37 @@ def _strides(load: Expr, indices: Sequence[Expr]) -> list[int | None] | None:
     return [tir.static(tir.simplify(c)) for c in list(coefficients)[: len(indices)]]
 
 
-def tiled_nest(
-    extents: Sequence[Index], axis: int, lanes: int, work: float, element: Callable[..., Stmt], threads: int
-) -> Stmt:
-    """Return loops over ``extents`` in tiles of ``axis`` and the last axis.
+def tiled_nest(extents: Sequence[Index], axis: int, lanes: int, work: float, move: Move, threads: int) -> Stmt:
+    """Return loops over ``extents`` in square tiles of ``axis`` and the last axis.
 
-    Reads run along ``axis`` and writes along the last: within a tile both stay in the first-level cache.
+    Whole tiles are read in vectors along ``axis``, transposed in registers and written in vectors along the last;
+    the elements of others are moved one by one.
     """
     last = len(extents) - 1
-    lanes = min(lanes, _TILE)
+    side = min(lanes, _TILE)
     rows, columns = extents[axis], extents[last]
     others = [e for a, e in enumerate(extents) if a not in (axis, last)]
 
     def tile(*outer: Expr) -> Stmt:
         *rest, row_tile, column_tile = outer
-        row0, column0 = row_tile * _TILE, column_tile * _TILE
-        row_count = tir.minimum(_TILE, rows - row0) if _ragged(rows) else _TILE
-        column_count = tir.minimum(_TILE, columns - column0) if _ragged(columns) else _TILE
+        row0, column0 = row_tile * side, column_tile * side
 
-        def at(r: Expr, c: Expr) -> Stmt:
-            place = list(rest)
-            place.insert(axis, row0 + r)
-            return element(*place, column0 + c)
+        def place(row: Expr, column: Expr) -> list[Expr]:
+            at = list(rest)
+            at.insert(axis, row)
+            return [*at, column]
 
-        def body(height: Index, width: Index) -> Stmt:
-            return tir.serial(height, lambda r: tir.vector_loop(width, lanes, lambda c: at(r, c)))
+        whole = transpose_tile(
+            side,
+            lambda c: move.load(place(tir.ramp(row0, side), column0 + c)),
+            lambda r, value: move.store(place(row0 + r, tir.ramp(column0, side)), value),
+        )
+        if not any((tir.static(e) or 1) % side for e in (rows, columns)):
+            return whole
+        height, width = tir.minimum(side, rows - row0), tir.minimum(side, columns - column0)
+        part = tir.nest([height, width], lambda r, c: move.element(place(row0 + r, column0 + c)))
+        full = tir.both(tir.index(height).equal(tir.index(side)), tir.index(width).equal(tir.index(side)))
+        return tir.if_then(full, whole, part)
 
-        full = body(_TILE, _TILE)
-        if not _ragged(rows) and not _ragged(columns):
-            return full
-        whole = tir.both(tir.index(row_count).equal(_TILE), tir.index(column_count).equal(_TILE))
-        return tir.if_then(whole, full, body(row_count, column_count))
-
-    tiles = [*others, tir.ceildiv(rows, _TILE), tir.ceildiv(columns, _TILE)]
+    tiles = [*others, tir.ceildiv(rows, side), tir.ceildiv(columns, side)]
     return tir.parallel_nest(tiles, work, tile, threads)
-
-
-def _ragged(extent: Index) -> bool:
-    known = tir.static(extent)
-    return known is None or known % _TILE != 0
