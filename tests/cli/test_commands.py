@@ -45,9 +45,7 @@ def test_compile_reports_what_it_did(tmp_path, capsys):
 
 
 def test_run_recognizes_the_digits(artifact, capsys):
-    code, report = run_json(
-        capsys, "run", artifact, "--inputs", DIGITS / "test.npz", "--expect", DIGITS / "labels.npz"
-    )
+    code, report = run_json(capsys, "run", artifact, "--inputs", DIGITS / "test.npz", "--expect", DIGITS / "labels.npz")
     assert code == 0
     assert report["checks"][0]["right"] == 357 and report["checks"][0]["total"] == 360
 
