@@ -92,7 +92,8 @@ def conv(view: KernelView, target: Target) -> Stmt:
         return tir.nest([*kernel, inputs, panel], element)
 
     weight = PackedWeight(memory, tuple(kernel), inputs, outputs, panel)
-    return tir.seq(allocate, tir.parallel(panels, pack, "pack"), DirectConv(view, target, weight).emit())
+    packing = tiling.share_out(panels, panels * panel * taps * inputs, 1, target, pack)
+    return tir.seq(allocate, packing, DirectConv(view, target, weight).emit())
 
 
 def _pointwise(view: KernelView, target: Target, op: Any) -> Stmt:
@@ -148,7 +149,8 @@ class DirectConv:
             body = _Block(self, lines_read, at, start, count).emit(*panels)
             return tir.seq(lines_read.allocate, lines_read.fill(at, start, count), body)
 
-        return tir.parallel(tir.product(extents), task)
+        multiplies = self.view.size_guess(self.op.y) * prod(self.weight.kernel) * self.weight.inputs
+        return tiling.share_out(tir.product(extents), multiplies, self.lanes, self.target, task)
 
     def _split(self, lines: int, around: list[Index]) -> tiling.Split:
         panel_elements = prod(self.weight.kernel) * self.weight.inputs * self.weight.panel

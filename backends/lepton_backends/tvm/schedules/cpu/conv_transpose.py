@@ -59,11 +59,14 @@ class _Transposed:
         def task(p: Expr) -> Stmt:
             *at, group = tir.split_index(p, extents)
             line = _Line(self, packed, at)
-            every = self.op.group * self.panels
             return line.emit(group, 1) if few else line.emit(0, every)
 
-        pack = tir.parallel(self.op.group * self.panels, lambda g: self._pack(packed, g), "pack")
-        return tir.seq(allocate, pack, tir.parallel(tir.product(extents), task))
+        every = self.op.group * self.panels
+        pack = tiling.share_out(every, size, 1, self.target, lambda g: self._pack(packed, g))
+        multiplies = self.view.size_guess(self.op.x) * taps * self.outputs
+        return tir.seq(
+            allocate, pack, tiling.share_out(tir.product(extents), multiplies, self.lanes, self.target, task)
+        )
 
     def weight_at(self, panel: Index, taps: list[Index], channel: Index) -> Index:
         """Return where the columns of a panel (counted over all groups) lie in the packed weight."""

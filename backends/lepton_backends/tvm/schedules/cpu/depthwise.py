@@ -49,18 +49,15 @@ class _Depthwise:
         vectors = self.op.channels // self.lanes
         groups = self._groups(max(1, vectors))
         extents = [*self.around, groups]
-        taps = prod(self.op.kernel_shape)
 
         def task(p: Expr) -> Stmt:
             *at, group = tir.split_index(p, extents)
             first, count = tiling.part(group, vectors, groups)
             return self._line(at, first, count, group)
 
-        work = self.view.size_guess(self.op.y) * (taps + 4) / self.lanes / 3
-        total = tir.product(extents)
-        if not tir.parallel_if(work, self.target.num_threads):
-            return tir.serial(total, task)
-        return tir.parallel(total, task)
+        # Loads and stores cost as much as four taps.
+        multiplies = self.view.size_guess(self.op.y) * (prod(self.op.kernel_shape) + 4)
+        return tiling.share_out(tir.product(extents), multiplies, self.lanes, self.target, task)
 
     def _groups(self, vectors: int) -> int:
         """Return into how many groups channels are split, so that all threads get the same number of tasks."""

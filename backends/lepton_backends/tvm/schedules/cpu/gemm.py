@@ -74,7 +74,7 @@ class PackedProduct:
             start, count = tiling.part(block, known, split.blocks)
             return self._block(start, count, longest, *tiling.part(group, panels, split.groups), staged)
 
-        return tir.parallel(split.blocks * split.groups, task)
+        return self._share_out(split.blocks * split.groups, task)
 
     def _order(self, p: Expr, split: tiling.Split) -> tuple[Index, Index]:
         """Return (row block, panel group) of a task: threads get neighbouring panels where weights are large."""
@@ -92,7 +92,12 @@ class PackedProduct:
             count = tir.minimum(self.rows - start, longest)
             return self._block(start, count, longest, *tiling.part(group, panels, groups), staged)
 
-        return tir.parallel(blocks * groups, task)
+        return self._share_out(blocks * groups, task)
+
+    def _share_out(self, tasks: Index, task: Callable[[Expr], Stmt]) -> Stmt:
+        assert self.view.anchor is not None
+        multiplies = self.view.size_guess(self.view.anchor.results[0]) * self.k
+        return tiling.share_out(tasks, multiplies, self.lanes, self.target, task)
 
     # One task: a block of rows times a group of panels ----------------------------------------------------------------
 

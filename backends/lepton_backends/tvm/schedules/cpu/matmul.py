@@ -102,11 +102,8 @@ class _Product:
             first, many = (0, panels) if known_panels is None else tiling.part(group, known_panels, groups)
             return _Task(self, at, start, count, longest).emit(first, many)
 
-        work = self.view.size_guess(self.op.y) * (known_k or 64) / self.lanes / 3
-        total = tir.product(extents)
-        if not tir.parallel_if(work, self.target.num_threads):
-            return tir.serial(total, task)
-        return tir.parallel(total, task)
+        multiplies = self.view.size_guess(self.op.y) * (known_k or 64)
+        return tiling.share_out(tir.product(extents), multiplies, self.lanes, self.target, task)
 
     def _batch_guess(self) -> int:
         guess = 1

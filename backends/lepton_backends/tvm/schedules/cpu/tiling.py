@@ -17,6 +17,8 @@ ALIASING_BYTES = 2048
 """Rows this many bytes apart (or a multiple) fall into so few sets of the first-level cache that they evict
 each other while a tile reads them side by side; such rows are copied to scratch rows with a better distance."""
 
+CYCLES_PER_NANOSECOND = 3.0
+
 _ROWS_32 = {1: 16, 2: 14, 3: 9, 4: 7}
 _ROWS_16_FMA = {1: 12, 2: 6, 3: 4, 4: 3}
 _ROWS_16 = {1: 10, 2: 5, 3: 3, 4: 2}
@@ -108,6 +110,22 @@ def row_tiles(extent: Index, largest: int, body: Callable[[Index, int], Stmt]) -
 
 def _tiles(start: int, count: int, size: int, body: Callable[[Index, int], Stmt]) -> Stmt:
     return tir.serial(count, lambda t: body(t * size + start, size), "tile")
+
+
+def share_out(tasks: Index, multiplies: float, lanes: int, target: Target, body: Callable[[Expr], Stmt]) -> Stmt:
+    """Return the loop over tasks, shared by the threads where that is worth it.
+
+    Args:
+        tasks: how many there are.
+        multiplies: multiplications of all of them, estimated.
+        lanes: multiplications in one instruction.
+        target: the machine.
+        body: makes the statement of one task.
+    """
+    nanoseconds = multiplies / lanes / CYCLES_PER_NANOSECOND
+    if tir.parallel_if(nanoseconds, target.num_threads):
+        return tir.parallel(tasks, body)
+    return tir.serial(tasks, body)
 
 
 @dataclass(frozen=True)
