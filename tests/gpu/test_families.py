@@ -258,7 +258,9 @@ def test_attention_mask():
 
 
 @pytest.mark.parametrize(
-    ("name", "numpy"), [("sum", np.sum), ("mean", np.mean), ("max", np.max), ("min", np.min)], ids=lambda v: str(v)
+    ("name", "numpy"),
+    [("sum", np.sum), ("mean", np.mean), ("max", np.max), ("min", np.min)],
+    ids=["sum", "mean", "max", "min"],
 )
 @pytest.mark.parametrize("axes", [(2,), (1,), (0, 2)], ids=str)
 def test_reductions(name, numpy, axes):
