@@ -52,12 +52,14 @@ class BuildResult:
         library: the bytes of the shared library.
         weights: the constants that the entry function takes after the inputs, in that order.
         kernels: the kernel calls in order of execution.
+        activation_bytes: what one run allocates for results, an expression where sizes are symbolic.
         texts: the program in the backend's own forms, by file name.
     """
 
     library: bytes
     weights: Mapping[str, Constant]
     kernels: Sequence[KernelInfo]
+    activation_bytes: int | str = 0
     texts: Mapping[str, str] = field(default_factory=dict)
 
 

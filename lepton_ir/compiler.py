@@ -231,6 +231,7 @@ def statistics(built: BuildResult) -> dict[str, Any]:
         "flops": _total([k.flops for k in built.kernels]),
         "weight_bytes": sum(c.nbytes for c in built.weights.values()),
         "library_bytes": len(built.library),
+        "activation_bytes": built.activation_bytes,
     }
 
 

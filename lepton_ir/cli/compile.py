@@ -115,7 +115,7 @@ def _summary(
 def _print_table(summary: dict[str, Any]) -> None:
     from lepton_ir.cli.console import human_bytes, human_flops, key_value_table, stderr
 
-    flops = summary["flops"]
+    flops, activations = summary["flops"], summary["activation_bytes"]
     verification = summary["verification"]
     checked = "not verified"
     if verification is not None:
@@ -128,6 +128,7 @@ def _print_table(summary: dict[str, Any]) -> None:
         "kernels": f"{summary['kernels']} functions, {summary['kernel_calls']} calls",
         "arithmetic": human_flops(flops) if isinstance(flops, int) else f"{flops} FLOP",
         "weights": human_bytes(summary["weight_bytes"]),
+        "activations": human_bytes(activations) if isinstance(activations, int) else f"{activations} B",
         "machine code": human_bytes(summary["library_bytes"]),
         "numbers": checked,
         "time": f"{summary['seconds']:.1f} s, peak memory {human_bytes(summary['peak_memory_bytes'])}",

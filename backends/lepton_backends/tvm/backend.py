@@ -44,6 +44,7 @@ class TvmBackend:
     def build(self, module: Module, target: Target, progress: Callable[[str], None]) -> BuildResult:
         """Compile a module in kernel form; see :class:`lepton_ir.backend.Backend`."""
         from lepton_backends.tvm.build import build_library
+        from lepton_backends.tvm.memory import planned_bytes
         from lepton_backends.tvm.relax_program import build_relax
 
         if target.is_gpu:
@@ -63,7 +64,8 @@ class TvmBackend:
             texts["device.txt"] = device.table()
         else:
             library = build_library(program.module, target)
-        return BuildResult(library, program.weights, [kernel_info(op) for op in kernels], texts)
+        infos = [kernel_info(op) for op in kernels]
+        return BuildResult(library, program.weights, infos, planned_bytes(program.module), texts)
 
 
 def lower_kernels(kernels: list[Operation], target: Target) -> dict[str, PrimFunc]:
