@@ -115,6 +115,15 @@ def test_symbolic_sizes() -> None:
     check(cases, parse_target("cpu", "x86-64-v3"))
 
 
+def test_symbolic_batch() -> None:
+    def build(b: Any, x: Any, w: Any) -> Any:
+        return b.nn_conv_packed(x, w, channels=40, kernel_shape=(1, 1), panel=16, strides=(2, 2))
+
+    w = pack_weight(np.random.default_rng(0).standard_normal((40, 20, 1, 1)).astype(np.float32), 16)
+    types = [(N, 17, 19, 20), w.shape]
+    check([case("batch of 3", types, build, {1: w}, {"N": 3}), case("batch of 1", types, build, {1: w}, {"N": 1})])
+
+
 def test_prologue_is_applied_before_the_padding() -> None:
     s = PACKED["3x3"]
     w = pack_weight(s.weight(), s.panel)

@@ -109,9 +109,8 @@ def _pointwise(view: KernelView, target: Target, op: Any) -> Stmt:
         return [image, *(i * s for i, s in zip(spatial, op.strides, strict=True))]
 
     a_row = channels if all(s == 1 for s in op.strides) else None
-    rows = tiling.total(leading)
     return PackedProduct(
-        view, target, op.x, op.w, op.bias, rows, channels, op.channels, op.panel, a_at, y_at, a_row
+        view, target, op.x, op.w, op.bias, leading, channels, op.channels, op.panel, a_at, y_at, a_row
     ).emit()
 
 

@@ -27,7 +27,7 @@ class PackedProduct:
         a: the left operand; its last axis is the reduction.
         w: the packed weight, [panels, k, panel] in memory whatever its shape is called.
         bias: added to every row, or None.
-        rows: the number of rows.
+        leading: the extents whose product is the number of rows.
         k: the length of the reduction.
         n: the number of columns.
         panel: columns in one panel.
@@ -41,7 +41,7 @@ class PackedProduct:
     a: Value
     w: Value
     bias: Value | None
-    rows: Index
+    leading: Sequence[Index]
     k: int
     n: int
     panel: int
@@ -51,46 +51,52 @@ class PackedProduct:
 
     def emit(self) -> Stmt:
         """Return the statement of the whole product."""
+        images, known = self._images()
         panels = -(-self.n // self.panel)
-        staged = self._is_staged
-        known = tir.static(self.rows)
         itemsize = 8 if self.dtype.endswith("64") else 4
-        lanes = self.lanes
         split = tiling.split_work(
             known or 8 * SYMBOL_GUESS,
             panels,
             target=self.target,
-            row_cycles=self.k * self.panel / lanes,
+            row_cycles=self.k * self.panel / self.lanes,
             row_bytes=self.k * itemsize,
             panel_bytes=self.k * self.panel * itemsize,
-            block_cycles=self.k / lanes * 2 if staged else 0.0,
+            block_cycles=self.k / self.lanes * 2 if self._is_staged else 0.0,
         )
         if known is None:
-            return self._symbolic(panels, split, staged)
+            return self._symbolic(panels, split)
         longest = -(-known // split.blocks)
 
         def task(p: Expr) -> Stmt:
-            block, group = self._order(p, split)
+            group, image, block = tir.split_index(p, [split.groups, images, split.blocks])
             start, count = tiling.part(block, known, split.blocks)
-            return self._block(start, count, longest, *tiling.part(group, panels, split.groups), staged)
+            return self._block(image * known + start, count, longest, *tiling.part(group, panels, split.groups))
 
-        return self._share_out(split.blocks * split.groups, task)
+        return self._share_out(tir.product([split.groups, images, split.blocks]), task)
 
-    def _order(self, p: Expr, split: tiling.Split) -> tuple[Index, Index]:
-        """Return (row block, panel group) of a task: threads get neighbouring panels where weights are large."""
-        return tir.floormod(p, split.blocks), tir.floordiv(p, split.blocks)
+    def _images(self) -> tuple[Index, int | None]:
+        """Return how often a known number of rows repeats, and that number; None where too few are known."""
+        total = tir.static(tiling.total(self.leading))
+        if total is not None:
+            return 1, total
+        known = 1
+        outer = list(self.leading)
+        while outer and tir.static(outer[-1]) is not None:
+            known *= tir.static(outer.pop()) or 0
+        return (tir.product(outer), known) if known >= 2 * self._max_rows(self.panel) else (1, None)
 
-    def _symbolic(self, panels: int, split: tiling.Split, staged: bool) -> Stmt:
+    def _symbolic(self, panels: int, split: tiling.Split) -> Stmt:
+        all_rows = tir.product(self.leading)
         rows = self._max_rows(self.panel)
         longest = rows * max(1, 112 // rows)
         groups = max(split.groups, min(panels, 2 * self.target.num_threads))
-        blocks = tir.ceildiv(self.rows, longest)
+        blocks = tir.ceildiv(all_rows, longest)
 
         def task(p: Expr) -> Stmt:
-            block, group = tir.floormod(p, blocks), tir.floordiv(p, blocks)
+            group, block = tir.split_index(p, [groups, blocks])
             start = block * longest
-            count = tir.minimum(self.rows - start, longest)
-            return self._block(start, count, longest, *tiling.part(group, panels, groups), staged)
+            count = tir.minimum(all_rows - start, longest)
+            return self._block(start, count, longest, *tiling.part(group, panels, groups))
 
         return self._share_out(blocks * groups, task)
 
@@ -101,9 +107,9 @@ class PackedProduct:
 
     # One task: a block of rows times a group of panels ----------------------------------------------------------------
 
-    def _block(self, start: Index, count: Index, longest: int, first: Index, panels: Index, staged: bool) -> Stmt:
+    def _block(self, start: Index, count: Index, longest: int, first: Index, panels: Index) -> Stmt:
         prepare: list[Stmt] = []
-        if staged:
+        if self._is_staged:
             pitch = self._pitch
             rows, allocate = scratch("rows", longest * pitch, self.dtype)
             prepare = [allocate, self._copy_rows(rows, pitch, start, count)]
@@ -184,7 +190,8 @@ class PackedProduct:
         buffer = self.view.buffer_of(self.a)
         if buffer is None or self.a_row is None or self.dtype != str(buffer.ty.dtype):
             return True
-        return (self.a_row * 4) % tiling.ALIASING_BYTES == 0 and self.n > 4 * self.panel and tir.static(self.rows) != 1
+        aliasing = (self.a_row * 4) % tiling.ALIASING_BYTES == 0
+        return aliasing and self.n > 4 * self.panel and tir.static(tiling.total(self.leading)) != 1
 
 
 def bias_vector(view: KernelView, bias: Value | None, at: Index, lanes: int, dtype: str) -> Expr:
@@ -207,6 +214,5 @@ def matmul_packed(view: KernelView, target: Target) -> Stmt:
     a, w, bias = op.a, op.w, op.bias
     leading = view.shape(a)[:-1]
     k = w.shape[1]
-    rows = tiling.total(leading)
     at = row_indices(leading)
-    return PackedProduct(view, target, a, w, bias, rows, k, op.n, op.panel, at, at, k).emit()
+    return PackedProduct(view, target, a, w, bias, leading, k, op.n, op.panel, at, at, k).emit()
