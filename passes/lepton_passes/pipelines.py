@@ -23,13 +23,14 @@ O1 = register_pipeline("O1", "simplify,decompose,simplify,layout,prepack-weights
 """Clean up and fuse."""
 
 O2 = register_pipeline(
-    "O2", "simplify,recognize,fold-weights,decompose,simplify,layout,simplify,prepack-weights,dce,fuse,outline"
+    "O2",
+    "simplify,recognize,fold-weights,decompose,sink-concat,simplify,layout,simplify,prepack-weights,dce,fuse,outline",
 )
 """Also recognize composite operators, and fold arithmetic into weights."""
 
 O3 = register_pipeline(
     "O3",
-    "repeat{pipeline={simplify,recognize,fold-weights} times=3},decompose,simplify,layout,simplify,prepack-weights,"
-    "dce,fuse,outline",
+    "repeat{pipeline={simplify,recognize,fold-weights} times=3},decompose,sink-concat,simplify,layout,simplify,"
+    "prepack-weights,dce,fuse,outline",
 )
 """Also repeat that until nothing changes."""
