@@ -105,9 +105,23 @@ def test_resampling() -> None:
     crop = {"coordinate_mode": "tf_crop_and_resize", "roi": (0.2, -0.3, 0.9, 1.2), "extrapolation_value": 7.0}
     cases += [
         case("crop", [(1, 2, 8, 9)], op("nn_resize", sizes=(5, 6), mode="linear", **crop), tolerance=1e-5),
-        case("outside", [(1, 2, 8, 9)], op("nn_resize", sizes=(5, 12), mode="cubic", exclude_outside=True), tolerance=1e-5),
-        case("scales", [(1, 2, 8, 9)], op("nn_resize", sizes=(12, 13), mode="linear", scales=(1.5, 1.5)), tolerance=1e-5),
+        case("outside", [(1, 2, 8, 9)], op("nn_resize", sizes=(5, 12), mode="cubic", exclude_outside=True),
+             tolerance=1e-5),
+        case("scales", [(1, 2, 8, 9)], op("nn_resize", sizes=(12, 13), mode="linear", scales=(1.5, 1.5)),
+             tolerance=1e-5),
         case("line", [(1, 2, 8)], op("nn_resize", sizes=(13,), mode="linear"), tolerance=1e-5),
         case("bytes", [tensor((1, 2, 8, 9), DType.U8)], op("nn_resize", sizes=(5, 6), mode="nearest")),
     ]  # fmt: skip
+    check(cases)
+
+
+def test_max_pool_with_indices() -> None:
+    cases: list[Case] = []
+    for storage_order in (0, 1):
+        build = op(
+            "nn_max_pool_indices", kernel_shape=(3, 2), strides=(2, 1), pads=(1, 0, 1, 1), storage_order=storage_order
+        )
+        cases.append(case(f"order {storage_order}", [(2, 3, 9, 37)], build, {0: with_ties(2, 3, 9, 37)}))
+    dilated = op("nn_max_pool_indices", kernel_shape=(3,), dilations=(2,), pads=(1, 2))
+    cases.append(case("dilated", [(N, 3, S)], dilated, env=SIZES))
     check(cases)

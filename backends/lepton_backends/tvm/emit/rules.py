@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lepton_backends.tvm.tir import Expr
+from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import DType
 from lepton_ir.ir.core import Operation
 
@@ -151,10 +152,20 @@ _SMALL_FLOATS = {d for d in DType if d.is_float and d.bits < 32}
 
 
 def storage_dtype(dtype: DType) -> str:
-    """Return TVM's name of the element type in memory."""
+    """Return TVM's name of the element type in memory.
+
+    Raises:
+        LeptonError: TVM has no such type.
+    """
+    if dtype not in STORAGE:
+        raise LeptonError(
+            f"the backend cannot compute on elements of type {dtype}",
+            why="they have no counterpart in TVM's tensor IR",
+            help="cast them to another type before the model is exported",
+        )
     return STORAGE[dtype]
 
 
 def compute_dtype(dtype: DType) -> str:
     """Return TVM's name of the type that elements are computed in: float32 for all shorter floats."""
-    return "float32" if dtype in _SMALL_FLOATS else STORAGE[dtype]
+    return "float32" if dtype in _SMALL_FLOATS else storage_dtype(dtype)

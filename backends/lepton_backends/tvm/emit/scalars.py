@@ -269,19 +269,25 @@ def _width(x: Expr) -> int:
     return int(dtype_of(x).lstrip("uint"))
 
 
+def _shift_distance(x: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """Return whether a shift stays below the width (a negative one does not), and a distance that is safe."""
+    b = bind(b)
+    inside = tir.both(b >= like(0, b), b < like(_width(x), b))
+    return inside, select(inside, b, like(0, b))
+
+
 @scalar("shift_left")
 def shift_left(a: Expr, b: Expr) -> Expr:
-    b = bind(b)
-    inside = b < like(_width(a), b)
-    return select(inside, a << select(inside, b, like(0, b)), like(0, a))
+    inside, distance = _shift_distance(a, b)
+    return select(inside, a << distance, like(0, a))
 
 
 @scalar("shift_right")
 def shift_right(a: Expr, b: Expr) -> Expr:
-    a, b = bind(a), bind(b)
-    inside = b < like(_width(a), b)
+    a = bind(a)
+    inside, distance = _shift_distance(a, b)
     beyond = like(0, a) if dtype_of(a).startswith("uint") else a >> like(_width(a) - 1, a)
-    return select(inside, a >> select(inside, b, like(0, b)), beyond)
+    return select(inside, a >> distance, beyond)
 
 
 _LIMITS = {DType.F8E4M3FN: 448.0, DType.F8E4M3FNUZ: 240.0, DType.F8E5M2: 57344.0, DType.F8E5M2FNUZ: 57344.0}
