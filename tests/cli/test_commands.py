@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +25,12 @@ def run_json(capsys, *arguments):
     return code, json.loads(capsys.readouterr().out)
 
 
-def test_version_answers_at_once():
-    started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "lepton_ir.cli.main", "--version"], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.startswith("leptonc ")
-    assert time.perf_counter() - started < 0.5
+def test_version_loads_nothing():
+    program = "import sys; from lepton_ir.cli.main import main; main(['--version']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    first, modules = done.stdout.splitlines()
+    assert first.startswith("leptonc ")
+    assert not {"numpy", "typer", "rich", "onnx", "tvm"} & set(modules.split())
 
 
 def test_compile_reports_what_it_did(tmp_path, capsys):
