@@ -92,6 +92,25 @@ def test_epilogue_of_values_that_others_read_too():
     np.testing.assert_array_equal(columns, y.sum(0, keepdims=True))
 
 
+def test_long_chains_are_cut_into_segments():
+    x = np.linspace(-2, 2, 24, dtype=np.float32).reshape(4, 6)
+
+    def build(b, x):
+        for _ in range(10):
+            x = b.leaky_relu(b.add(x, b.const(np.float32(-0.25))), alpha=0.5)
+        return x
+
+    wanted = x
+    for _ in range(10):
+        wanted = wanted - np.float32(0.25)
+        wanted = np.where(wanted >= 0, wanted, wanted * np.float32(0.5))
+    kernel = make_kernel([(N, 6)], build)
+    function = gpu.lower_kernel_gpu(kernel, OPENCL, "chain")
+    assert len(gpu_default.check_launchable(function, opencl_target())) == 4
+    (result,) = run_on_pocl(kernel, [x], {"N": 4})
+    np.testing.assert_allclose(result, wanted, rtol=1e-6)
+
+
 def test_results_that_repeat():
     x = np.arange(6, dtype=np.float32)
 

@@ -31,6 +31,10 @@ from lepton_ir.ir.dim import Dim
 from lepton_ir.target import Target
 
 STRUCTURE = frozenset({"yield", "const"})
+SMOOTH = frozenset({"add", "sub", "mul", "div", "neg", "cast", "sqrt", "rsqrt", "reciprocal", "square", "abs"})
+"""Operators whose rule selects nothing."""
+MAX_SELECTING = 3
+"""Operations in a row whose rules select, after which a segment ends."""
 
 
 def lower_kernel_gpu(kernel: Operation, target: Target, symbol: str) -> tirx.PrimFunc:
@@ -173,6 +177,7 @@ class _Lowering:
         self.target, self.symbol = target, symbol
         self.view = _StageView(kernel)
         self.memory: dict[Value, Any] = dict(self.view.buffers)
+        self.cuts = _cuts(kernel)
         self.allocated: list[Any] = []
         self.parts: list[Any] = []
         self.attrs: Any = None
@@ -182,6 +187,8 @@ class _Lowering:
         for op in list(self.view.block.ops):
             if op.name in TENSOR_RULES:
                 self._anchored(op)
+            elif op.results and op.results[0] in self.cuts and op.results[0] not in self.memory:
+                self._store(op.results[0], None)
         for value, buffer in self.view.result_buffers:
             if self.memory.get(value) is not buffer:
                 self._segment(value, buffer, None)
@@ -192,7 +199,10 @@ class _Lowering:
 
     def _anchored(self, anchor: Operation) -> None:
         """Lower an operation that has a tensor expression, with the element-wise operations that follow it."""
-        value = _last_of_epilogue(anchor, list(self.view.block.ops))
+        self._store(_last_of_epilogue(anchor, list(self.view.block.ops), self.cuts), anchor)
+
+    def _store(self, value: Value, anchor: Operation | None) -> None:
+        """Lower the segment that ends in ``value``, which is in memory from then on."""
         buffer = next((b for v, b in self.view.result_buffers if v is value), None)
         if buffer is None:
             buffer = self.view.scratch(value, len(self.allocated))
@@ -247,12 +257,31 @@ def _variables(expr: Any) -> set[Any]:
     return found
 
 
-def _last_of_epilogue(anchor: Operation, ops: Sequence[Operation]) -> Value:
+def _cuts(kernel: Operation) -> set[Value]:
+    """Return the values after which a long chain of element-wise operations is cut into segments.
+
+    TVM's simplifier takes exponential time over nested selects, which most rules for single elements are made of.
+    """
+    depth: dict[Value, int] = {}
+    found: set[Value] = set()
+    for op in kernel.regions[0].block.ops:
+        if op.name not in rules.SCALARS:
+            depth.update(dict.fromkeys(op.results, max((depth.get(v, 0) for v in op.present_operands), default=0)))
+            continue
+        before = max((depth.get(v, 0) for v in op.present_operands), default=0)
+        depth[op.results[0]] = before + (op.name not in SMOOTH and op.name not in NATIVE_RULES)
+        if depth[op.results[0]] == MAX_SELECTING:
+            found.add(op.results[0])
+            depth[op.results[0]] = 0
+    return found
+
+
+def _last_of_epilogue(anchor: Operation, ops: Sequence[Operation], cuts: set[Value]) -> Value:
     """Return the value that the segment of ``anchor`` stores: the last one that only the segment needs to compute."""
     inside = [anchor]
     found: set[Value] = set(anchor.results)
     for op in ops:
-        if op is not anchor and _keeps_places(op, found, anchor):
+        if op is not anchor and _keeps_places(op, found, anchor) and cuts.isdisjoint(found & set(op.present_operands)):
             inside.append(op)
             found |= set(op.results)
     while True:
