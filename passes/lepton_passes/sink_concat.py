@@ -53,6 +53,8 @@ def sum_of_convs(op: Any) -> Failure | Rewrite:
     weight = constant_array(op.w)
     if weight is None or op.group != 1:
         return Failure("the weight is not constant, or there are groups", op)
+    if op.x.tensor.dtype.bits < 32:
+        return Failure("a partial sum would be rounded to few bits", op)
     sizes = [x.shape[op.channel_axis] for x in concat.present_operands]
     if not all(isinstance(size, int) for size in sizes) or len(sizes) > 2:
         return Failure("more than two parts, or of unknown size", concat)
