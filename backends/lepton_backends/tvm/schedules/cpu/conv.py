@@ -20,7 +20,7 @@ from lepton_backends.tvm.schedules.cpu import tiling
 from lepton_backends.tvm.schedules.cpu.conv_lines import ScratchLines, spatial_axes
 from lepton_backends.tvm.schedules.cpu.depthwise import depthwise
 from lepton_backends.tvm.schedules.cpu.gemm import PackedProduct, bias_vector
-from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile, read_flat, scratch
+from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile, has_long_epilogue, read_flat, scratch
 from lepton_backends.tvm.schedules.registry import template
 from lepton_backends.tvm.tir import Buffer, Expr, Index, Stmt
 from lepton_ir.target import Target
@@ -194,7 +194,7 @@ class _Block:
         vectors = tiling.column_vectors(width, self.conv.lanes)
 
         def tile(column: Index, size: int) -> Stmt:
-            def finish(r: int, offset: int, lanes: int, value: Expr) -> Stmt:
+            def finish(r: Index, offset: int, lanes: int, value: Expr) -> Stmt:
                 spatial = [*self.at[1:], self.start + line, column + r][-self.op.spatial_rank :]
                 channels = tir.ramp(panel * self.weight.panel + offset, lanes)
                 image, last = self.at[0], self.op.channels_last
@@ -204,6 +204,7 @@ class _Block:
                 lambda r, o, n: bias_vector(self.view, bias, panel * self.weight.panel + o, n, dtype),
                 lambda t: self._reduce(t, line, column, panel),
                 finish,
+                has_long_epilogue(self.view),
             )
 
         return tiling.row_tiles(self.conv.columns.out, tiling.max_rows(self.conv.target, len(vectors)), tile)

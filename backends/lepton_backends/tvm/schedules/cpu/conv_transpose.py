@@ -16,7 +16,7 @@ from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit.kernel import KernelView
 from lepton_backends.tvm.schedules.cpu import tiling
 from lepton_backends.tvm.schedules.cpu.gemm import bias_vector
-from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile, read_flat, scratch
+from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile, has_long_epilogue, read_flat, scratch
 from lepton_backends.tvm.schedules.registry import template
 from lepton_backends.tvm.tir import Buffer, Expr, Index, Stmt
 from lepton_ir.target import Target
@@ -177,7 +177,7 @@ class _Line:
         group, first = tir.floordiv(panel, c.panels), tir.floormod(panel, c.panels) * c.panel
         channel = group * c.outputs + first
 
-        def finish(row: int, offset: int, lanes: int, value: Expr) -> Stmt:
+        def finish(row: Index, offset: int, lanes: int, value: Expr) -> Stmt:
             spatial = [*self.at[1:], (q + row) * self.stride + r]
             columns = tir.ramp(channel + offset, lanes)
             last = self.op.channels_last
@@ -188,6 +188,7 @@ class _Line:
             lambda row, o, n: bias_vector(c.view, self.op.bias, channel + o, n, c.dtype),
             lambda t: self._reduce(t, lines, panel, group, q, r),
             finish,
+            has_long_epilogue(c.view),
         )
 
     def _reduce(self, t: RegisterTile, lines: Buffer, panel: Index, group: Index, q: Index, r: Expr) -> Stmt:

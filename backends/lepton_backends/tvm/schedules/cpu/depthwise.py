@@ -18,7 +18,7 @@ from lepton_backends.tvm.emit.kernel import KernelView
 from lepton_backends.tvm.schedules.cpu import tiling
 from lepton_backends.tvm.schedules.cpu.conv_lines import Axis, spatial_axes
 from lepton_backends.tvm.schedules.cpu.gemm import bias_vector
-from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile
+from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile, has_long_epilogue
 from lepton_backends.tvm.tir import Expr, Index, Stmt
 from lepton_ir.target import Target
 
@@ -134,13 +134,14 @@ class _Depthwise:
         op, view = self.op, self.view
         rank = op.spatial_rank
 
-        def finish(r: int, offset: int, n: int, value: Expr) -> Stmt:
+        def finish(r: Index, offset: int, n: int, value: Expr) -> Stmt:
             return view.store([at[0], *[*at[1:], start + r][-rank:], tir.ramp(c, n)], value)
 
         return RegisterTile(size, [(0, lanes)], self.dtype).emit(
             lambda r, o, n: bias_vector(view, op.bias, c, n, self.dtype),
             lambda t: self._reduce(t, at, start, valid, c),
             finish,
+            has_long_epilogue(view),
         )
 
     def _reduce(self, t: RegisterTile, at: list[Index], start: Index, valid: Taps, c: Index) -> Stmt:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit.kernel import SYMBOL_GUESS, KernelView
 from lepton_backends.tvm.schedules.cpu import tiling
-from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile, read_flat, scratch
+from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile, has_long_epilogue, read_flat, scratch
 from lepton_backends.tvm.schedules.registry import template
 from lepton_backends.tvm.tir import Buffer, Expr, Index, Stmt
 from lepton_ir.ir import Value
@@ -156,13 +156,14 @@ class PackedProduct:
                     lambda o, lanes: read_flat(packed, base + o, lanes, self.dtype),
                 )
 
-            def finish(r: int, offset: int, lanes: int, value: Expr) -> Stmt:
+            def finish(r: Index, offset: int, lanes: int, value: Expr) -> Stmt:
                 return self.view.store([*self.y_at(start + row + r), tir.ramp(at * self.panel + offset, lanes)], value)
 
             return RegisterTile(size, vectors, self.dtype).emit(
                 lambda r, offset, lanes: bias_vector(self.view, self.bias, at * self.panel + offset, lanes, self.dtype),
                 lambda t: tir.serial(self.k, lambda k: step(t, k), "k"),
                 finish,
+                has_long_epilogue(self.view),
             )
 
         return tiling.row_tiles(count, self._max_rows(width), tile)

@@ -12,7 +12,7 @@ from typing import Any
 from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit.kernel import SYMBOL_GUESS, KernelView
 from lepton_backends.tvm.schedules.cpu import tiling
-from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile, read_flat, scratch
+from lepton_backends.tvm.schedules.cpu.microkernel import RegisterTile, has_long_epilogue, read_flat, scratch
 from lepton_backends.tvm.schedules.registry import template
 from lepton_backends.tvm.tir import Buffer, Expr, Index, Stmt
 from lepton_ir.ir import Value
@@ -183,13 +183,16 @@ class _Task:
             def step(t: RegisterTile, k: Expr) -> Stmt:
                 return t.multiply_add(lambda r, o, n: read(row + r, k), lambda o, n: weight(k, o, n))
 
-            def finish(r: int, offset: int, lanes: int, value: Expr) -> Stmt:
+            def finish(r: Index, offset: int, lanes: int, value: Expr) -> Stmt:
                 if partial:
                     return self._store_some(self.start + row + r, base + offset, valid - offset, lanes, value)
                 return p.store(self.at, self.start + row + r, tir.ramp(base + offset, lanes), value)
 
             return RegisterTile(size, vectors, p.dtype).emit(
-                lambda r, o, n: tir.const(0, p.dtype, n), lambda t: tir.serial(p.k, lambda k: step(t, k), "k"), finish
+                lambda r, o, n: tir.const(0, p.dtype, n),
+                lambda t: tir.serial(p.k, lambda k: step(t, k), "k"),
+                finish,
+                has_long_epilogue(p.view),
             )
 
         tiles = tiling.row_tiles(self.count, tiling.max_rows(p.target, len(vectors)), tile)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 
 from lepton_backends.tvm import tir
-from lepton_backends.tvm.tir import Buffer, Expr, Stmt
+from lepton_backends.tvm.emit.kernel import KernelView
+from lepton_backends.tvm.tir import Buffer, Expr, Index, Stmt
 
 Vectors = Sequence[tuple[int, int]]
 
@@ -42,7 +43,8 @@ class RegisterTile:
         self,
         init: Callable[[int, int, int], Expr],
         reduce: Callable[[RegisterTile], Stmt],
-        finish: Callable[[int, int, int, Expr], Stmt],
+        finish: Callable[[Index, int, int, Expr], Stmt],
+        long_finish: bool = False,
     ) -> Stmt:
         """Return the whole tile.
 
@@ -50,11 +52,31 @@ class RegisterTile:
             init: the value that the accumulator (row, offset, lanes) starts with.
             reduce: makes the loops around :meth:`multiply_add`.
             finish: stores the accumulator (row, offset, lanes, value).
+            long_finish: ``finish`` computes so much that it is not to be repeated for every accumulator: the tile goes
+                through memory, and a loop over its rows finishes it.
         """
         allocations = [tirx.AllocBuffer(buffer) for buffer in self._registers.values()]
         starts = [self._set(row, offset, lanes, init(row, offset, lanes)) for row, offset, lanes in self._all()]
-        ends = [finish(row, offset, lanes, self.value(row, offset, lanes)) for row, offset, lanes in self._all()]
+        if long_finish and self.rows > 1:
+            ends = self._finish_in_loops(finish)
+        else:
+            ends = [finish(row, offset, lanes, self.value(row, offset, lanes)) for row, offset, lanes in self._all()]
         return tir.seq(*allocations, *starts, reduce(self), *ends)
+
+    def _finish_in_loops(self, finish: Callable[[Index, int, int, Expr], Stmt]) -> list[Stmt]:
+        width = sum(lanes for _, lanes in self.vectors)
+        tile, allocate = scratch("tile", self.rows * width, self.dtype)
+        stores = [
+            tir.store(tile, [tir.ramp(row * width + offset, lanes)], self.value(row, offset, lanes))
+            for row, offset, lanes in self._all()
+        ]
+
+        def row(r: Expr) -> Stmt:
+            return tir.seq(
+                *(finish(r, o, n, tirx.BufferLoad(tile, [tir.ramp(r * width + o, n)])) for o, n in self.vectors)
+            )
+
+        return [allocate, *stores, tir.serial(self.rows, row, "row")]
 
     def multiply_add(self, a: Callable[[int, int, int], Expr | None], w: Callable[[int, int], Expr]) -> Stmt:
         """Return one step of the reduction: every row's element times the vectors of the weight.
@@ -85,12 +107,25 @@ def _register(name: str, lanes: int, dtype: str) -> Buffer:
     return tirx.decl_buffer([tir.index(lanes)], dtype, name, scope="global")
 
 
-def scratch(name: str, size: tir.Index, dtype: str) -> tuple[Buffer, Stmt]:
+def scratch(name: str, size: Index, dtype: str) -> tuple[Buffer, Stmt]:
     """Return a one-dimensional scratch buffer and the statement that allocates it, once per task."""
     buffer = tirx.decl_buffer([tir.index(size)], dtype, name, scope="global")
     return buffer, tirx.AllocBuffer(buffer)
 
 
-def read_flat(buffer: Buffer, at: tir.Index, lanes: int, dtype: str) -> Expr:
+def read_flat(buffer: Buffer, at: Index, lanes: int, dtype: str) -> Expr:
     """Load a scalar or vector of a one-dimensional buffer, converted to the type that is computed in."""
     return tir.cast(tirx.BufferLoad(buffer, [tir.ramp(at, lanes)]), dtype)
+
+
+_CHEAP = frozenset(
+    {"add", "sub", "mul", "minimum", "maximum", "relu", "clip", "neg", "abs", "cast", "const", "where",
+     "tensor.reshape", "tensor.transpose", "yield"}
+)  # fmt: skip
+
+
+def has_long_epilogue(view: KernelView) -> bool:
+    """Return whether more than a few instructions follow the anchor for each of its elements."""
+    ops = list(view.block.ops)
+    after = ops[ops.index(view.anchor) + 1 :] if view.anchor in ops else ops
+    return any(op.name not in _CHEAP for op in after)
