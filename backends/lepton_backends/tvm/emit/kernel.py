@@ -14,7 +14,7 @@ from typing import Any
 from tvm import tirx
 
 from lepton_backends.tvm import tir
-from lepton_backends.tvm.emit import rules
+from lepton_backends.tvm.emit import float8, rules
 from lepton_backends.tvm.emit.rules import compute_dtype, storage_dtype
 from lepton_backends.tvm.tir import Buffer, Expr, Index, Stmt
 from lepton_ir.diagnostics import LeptonError
@@ -150,12 +150,13 @@ class KernelView:
             loaded = tirx.BufferLoad(buffer, exprs)
         dtype = str(buffer.ty.dtype)
         small = dtype.startswith(("float16", "bfloat", "float8"))
-        return tir.cast(loaded, "float32") if small else loaded
+        return tir.cast(float8.widen(loaded), "float32") if small else loaded
 
     def write(self, buffer: Buffer, indices: Sequence[Index], value: Expr) -> Stmt:
         """Store to a buffer, converting to its element type; any index may be a vector."""
         exprs = [tir.index(i) for i in indices]
-        value = tir.cast(value, str(buffer.ty.dtype))
+        dtype = str(buffer.ty.dtype)
+        value = float8.narrow(value, dtype) if dtype in float8.FORMATS else tir.cast(value, dtype)
         if any(tir.lanes_of(i) > 1 for i in exprs[:-1]):
             return tir.store(self.flat(buffer), [tir.flat_index(exprs, list(buffer.ty.shape))], value)
         return tir.store(buffer, exprs, value)

@@ -7,6 +7,7 @@ import math
 from tvm import tirx
 
 from lepton_backends.tvm import tir
+from lepton_backends.tvm.emit import float8
 from lepton_backends.tvm.emit import vector_math as vm
 from lepton_backends.tvm.emit.rules import compute_dtype, scalar, storage_dtype
 from lepton_backends.tvm.emit.vector_math import like
@@ -308,6 +309,8 @@ def cast(x: Expr, *, to: DType, saturate: bool, dtype: DType) -> Expr:
     if saturate and to in _LIMITS:
         x = clip(x, like(-_LIMITS[to], x), like(_LIMITS[to], x))
     # Narrow floats are computed in float32, but a conversion that the model asks for rounds.
+    if storage_dtype(to) in float8.FORMATS:
+        return float8.rounded(x, storage_dtype(to))
     return tir.cast(tir.cast(x, storage_dtype(to)), compute_dtype(to))
 
 
