@@ -45,9 +45,12 @@ class Pass:
         name: the kebab-case name in pipelines, given by :func:`register_pass`.
         requires: properties (see :func:`register_property`) that must hold before.
         ensures: properties that hold afterwards.
+        legalizes: without this pass there may be no machine code; a rewrite limit does not stop it, nor does it
+            count against the limit.
     """
 
     name: ClassVar[str] = ""
+    legalizes: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
     ensures: ClassVar[tuple[str, ...]] = ()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lepton_ir.ir.core import Block, Operation
@@ -43,6 +44,15 @@ class RewriteControl:
         self.counts[name] += 1
         self.last = (name, op.location)
         return True
+
+    @contextmanager
+    def unlimited(self) -> Iterator[None]:
+        """Let everything inside this context rewrite without limit, and without counting against it."""
+        limit, done, self.limit = self.limit, self.done, None
+        try:
+            yield
+        finally:
+            self.limit, self.done = limit, done
 
     @property
     def exhausted(self) -> bool:

@@ -49,6 +49,8 @@ class Decompose(PatternPass):
         keep: the operators that backends compute directly.
     """
 
+    legalizes = True
+
     ops: tuple[str, ...] = ()
     keep: tuple[str, ...] = _DIRECT
 

@@ -28,6 +28,13 @@ from lepton_passes.fuse_rules import (
 OUTSIDE = frozenset({"const", "kernel", "tensor.reshape", "control.if", "control.loop", "call", "return", "yield"})
 """What stands beside kernels in kernel form."""
 
+_BODY = Prologue.ANY
+"""What may stand before a member that is not before an anchor."""
+
+
+class _Exit:
+    """The node that all paths end in."""
+
 
 @register_property("kernel-form")
 def kernel_form(module: Module) -> str | None:
@@ -71,14 +78,20 @@ class Fuse(Pass):
         changed = False
         for function in list(module.functions.values()):
             for block in list(_blocks(function.body)):
-                groups = _Grouping(block, self.max_ops, self.max_depth).groups()
-                for group in groups:
-                    if not ctx.permit(self.name, group.sink):
-                        return changed
-                    make_kernel(group.members, group.sink)
-                    ctx.count(self.name, "kernels")
-                    changed = True
+                changed |= self._fuse(block, ctx)
         return changed
+
+    def _fuse(self, block: Block, ctx: PassContext) -> bool:
+        groups = _Grouping(block, self.max_ops, self.max_depth).groups()
+        for group in groups:
+            if len(group.members) > 1 and not ctx.permit(self.name, group.sink):
+                # At the rewrite limit, what is left is not fused any more.
+                for alone in _Grouping(block, 1, 0).groups():
+                    make_kernel(alone.members, alone.sink)
+                break
+            make_kernel(group.members, group.sink)
+            ctx.count(self.name, "kernels")
+        return bool(groups)
 
 
 @dataclass(eq=False)
@@ -262,13 +275,6 @@ class _Grouping:
                 return None
             lowest = min(lowest, level)
         return lowest
-
-
-_BODY = Prologue.ANY
-
-
-class _Exit:
-    """The node that all paths end in."""
 
 
 def _is_view(group: Group) -> bool:

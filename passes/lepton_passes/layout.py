@@ -35,6 +35,8 @@ class Layout(Pass):
     costs the bytes of the value that would have to be transposed there.
     """
 
+    legalizes = True
+
     def run(self, module: Module, ctx: PassContext) -> bool:
         before = ctx.control.done
         blocks = [f.body for f in module.functions.values()]

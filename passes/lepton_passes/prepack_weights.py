@@ -24,6 +24,8 @@ class PrepackWeights(Pass):
     ``linalg.matmul_packed``. One weight is packed at a time, equal ones once, and the original is let go.
     """
 
+    legalizes = True
+
     def run(self, module: Module, ctx: PassContext) -> bool:
         packer = _Packer(ctx)
         before = ctx.control.done

@@ -11,7 +11,8 @@ from pass_harness import assert_same_meaning
 
 import lepton_ir.ops
 from lepton_ir.ir import REGISTRY, Builder, Function, Module, Value, sym, tensor
-from lepton_ir.passes import run_pipeline
+from lepton_ir.passes import PassContext, run_pipeline
+from lepton_ir.rewrite import RewriteControl
 from lepton_ir.verifier import verify
 
 assert lepton_ir.ops
@@ -105,4 +106,15 @@ def test_meaning_is_kept(seed: int, steps: int, dynamic: bool, level: str) -> No
     verify(before)
     after = before.clone()
     run_pipeline(after, level)
+    assert_same_meaning(before, after, rtol=2e-4, atol=2e-4)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32), st.integers(0, 40))
+def test_meaning_is_kept_up_to_any_rewrite_limit(seed: int, limit: int) -> None:
+    before = Grower(seed, False).grow(10)
+    after = before.clone()
+    ctx = PassContext(control=RewriteControl(limit=limit))
+    run_pipeline(after, "O3", ctx)
+    assert ctx.control.done <= limit
     assert_same_meaning(before, after, rtol=2e-4, atol=2e-4)
