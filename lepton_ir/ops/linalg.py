@@ -99,10 +99,12 @@ class PackedMatMul(Operation):
 def pack_columns(w: Array, panel: int) -> Array:
     """Return a [K, n] weight as panels, [ceil(n / panel), K, panel], padded with zeros."""
     k, n = w.shape
-    panels = -(-n // panel)
-    padded = np.zeros((k, panels * panel), dtype=w.dtype)
-    padded[:, :n] = w
-    return np.ascontiguousarray(padded.reshape(k, panels, panel).transpose(1, 0, 2))
+    packed = np.zeros((-(-n // panel), k, panel), dtype=w.dtype)
+    # Panel by panel, as weights may be so large that a second copy of them counts.
+    for i, start in enumerate(range(0, n, panel)):
+        columns = w[:, start : start + panel]
+        packed[i, :, : columns.shape[1]] = columns
+    return packed
 
 
 def unpack_columns(w: Array, n: int) -> Array:
