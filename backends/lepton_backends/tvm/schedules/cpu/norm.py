@@ -58,7 +58,7 @@ class _Row:
         count = tir.cast(tir.index(self.size), self.dtype)
 
         def read(inner: list[Expr], width: int) -> Stmt:
-            kept = tir.store(scratch, inner, self.view.load(self.op.x, [*at, *inner]))
+            kept = tir.scoped(lambda: tir.store(scratch, inner, self.view.load(self.op.x, [*at, *inner])))
             return tir.seq(kept, total.add(tirx.BufferLoad(scratch, inner))) if self.centered else kept
 
         def deviation(inner: list[Expr], width: int) -> Stmt:
@@ -66,8 +66,10 @@ class _Row:
             return square.add(difference * difference)
 
         def write(inner: list[Expr], width: int) -> Stmt:
-            value = (tirx.BufferLoad(scratch, inner) - tir.broadcast(mean[origin], width)) * tir.broadcast(scale[origin], width)
-            return self.view.store([*at, *inner], self._affine(value, inner, width))
+            value = (tirx.BufferLoad(scratch, inner) - tir.broadcast(mean[origin], width)) * tir.broadcast(
+                scale[origin], width
+            )
+            return tir.scoped(lambda: self.view.store([*at, *inner], self._affine(value, inner, width)))
 
         first = [total.begin(), self._each(read, rows.CHAINS), total.finish()]
         average = total.value / count if self.centered else zero
@@ -89,4 +91,3 @@ class _Row:
 
     def _parameter(self, value: Value, inner: list[Expr]) -> Expr:
         return self.view.load(value, self.view.broadcast_index(value, inner))
-

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvm import tirx
 
 from lepton_backends.tvm import tir
+from lepton_backends.tvm.emit import scalars
 from lepton_backends.tvm.emit.kernel import KernelView
 from lepton_backends.tvm.schedules.cost import work_ns
 from lepton_backends.tvm.schedules.cpu import rows
 from lepton_backends.tvm.schedules.registry import template
-from lepton_backends.tvm.tir import Expr, Index, Stmt
+from lepton_backends.tvm.tir import Buffer, Expr, Index, Stmt
 from lepton_ir.ir import DType, Value
 from lepton_ir.target import Target
 
@@ -20,8 +22,8 @@ _COMBINE: dict[str, Callable[[Expr, Expr], Expr]] = {
     "reduce.sum": lambda a, b: a + b,
     "reduce.mean": lambda a, b: a + b,
     "reduce.prod": lambda a, b: a * b,
-    "reduce.max": tirx.max,
-    "reduce.min": tirx.min,
+    "reduce.max": scalars.maximum,
+    "reduce.min": scalars.minimum,
     "reduce.any": tirx.Or,
     "reduce.all": tirx.And,
 }
@@ -59,11 +61,16 @@ class _Reduction:
 
     def emit(self) -> Stmt:
         if not self.axes:
-            return self._nest(self.extents, lambda *at: self.store(list(at), self.view.load(self.x, at)))
+            return self._nest(
+                self.extents, lambda *at: tir.scoped(lambda: self.store(list(at), self.view.load(self.x, at)))
+            )
         if self.x.rank - 1 in self.axes:
             return self._nest([self.extents[a] for a in self.kept], self._last_axis)
         *outer, _ = [self.extents[a] for a in self.kept]
         return self._nest(outer, self._outer_axes)
+
+    def _copy(self, *at: Expr) -> Stmt:
+        return tir.scoped(lambda: self.store(list(at), self.view.load(self.x, at)))
 
     def _nest(self, extents: Sequence[Index], body: Callable[..., Stmt]) -> Stmt:
         return tir.parallel_nest(extents, self.work, body, self.target.num_threads)
@@ -75,7 +82,7 @@ class _Reduction:
         def row(*reduced: Expr) -> Stmt:
             def chunk(at: Index, width: int) -> Stmt:
                 place = self._place(kept, [*reduced, tir.ramp(at, width)])
-                return accumulator.add(self.view.load(self.x, place))
+                return tir.scoped(lambda: accumulator.add(self.view.load(self.x, place)))
 
             return rows.chunks(self.extents[-1], self.lanes, chunk, rows.CHAINS)
 
@@ -86,13 +93,15 @@ class _Reduction:
         def block(first: Index, vectors: Sequence[tuple[int, int]]) -> Stmt:
             buffers = [rows.register(f"acc{o}", w, self.dtype) for o, w in vectors]
 
+            def step(buffer: Buffer, offset: int, width: int, reduced: Sequence[Expr]) -> Stmt:
+                at = tir.ramp(0, width)
+                place = self._place([*outer, tir.ramp(first + offset, width)], reduced)
+                return tir.scoped(
+                    lambda: tir.store(buffer, [at], self.combine(buffer[at], self.view.load(self.x, place)))
+                )
+
             def visit(*reduced: Expr) -> Stmt:
-                steps = []
-                for buffer, (offset, width) in zip(buffers, vectors, strict=True):
-                    at = tir.ramp(0, width)
-                    place = self._place([*outer, tir.ramp(first + offset, width)], reduced)
-                    steps.append(tir.store(buffer, [at], self.combine(buffer[at], self.view.load(self.x, place))))
-                return tir.seq(*steps)
+                return tir.seq(*(step(b, o, w, reduced) for b, (o, w) in zip(buffers, vectors, strict=True)))
 
             begin: list[Stmt] = [tirx.AllocBuffer(b) for b in buffers]
             end = []
@@ -108,13 +117,21 @@ class _Reduction:
         place: dict[int, Expr] = dict(zip(self.kept, kept, strict=True)) | dict(zip(self.axes, reduced, strict=True))
         return [place[a] for a in range(self.x.rank)]
 
+    def _mean(self, total: Expr) -> Expr:
+        """Return the mean; that of no elements is NaN, or 0 of integers."""
+        extent = tir.product([self.extents[a] for a in self.axes])
+        is_float = self.dtype.startswith("float")
+        if tir.static(extent) == 0:
+            return tir.const(math.nan if is_float else 0, self.dtype, tir.lanes_of(total))
+        count = tir.cast(tir.index(extent), self.dtype)
+        if not is_float:
+            return tirx.truncdiv(total, count)
+        return total * tir.broadcast(tir.const(1.0, self.dtype) / count, tir.lanes_of(total))
+
     def store(self, kept: list[Expr], value: Expr) -> Stmt:
         """Store one element of the result (or a vector of them)."""
         if self.op.name == "reduce.mean":
-            count = tir.cast(tir.index(tir.product([self.extents[a] for a in self.axes])), self.dtype)
-            value = value * tir.broadcast(tir.const(1.0, self.dtype) / count, tir.lanes_of(value)) if (
-                self.dtype.startswith("float")
-            ) else tirx.truncdiv(value, count)
+            value = self._mean(value)
         if self.op.keepdims:
             place = dict(zip(self.kept, kept, strict=True))
             kept = [place.get(a, tir.index(0)) for a in range(self.x.rank)]

@@ -51,7 +51,7 @@ class _Row:
 
         def read(first: Index, width: int) -> Stmt:
             lanes = tir.ramp(first, width)
-            kept = tir.store(scratch, [lanes], self.view.load(self.op.x, [*at, lanes]))
+            kept = tir.scoped(lambda: tir.store(scratch, [lanes], self.view.load(self.op.x, [*at, lanes])))
             return tir.seq(kept, largest.add(scratch[lanes]))
 
         def exponential(first: Index, width: int) -> Stmt:
@@ -99,10 +99,14 @@ class _Columns:
         extent = self.extents[self.axis]
         find = tir.serial(
             extent,
-            lambda s: tir.store(largest, [lanes], tirx.max(largest[lanes], self.view.load(self.op.x, place(s)))),
+            lambda s: tir.scoped(
+                lambda: tir.store(largest, [lanes], tirx.max(largest[lanes], self.view.load(self.op.x, place(s))))
+            ),
         )
         add = tir.serial(extent, lambda s: tir.scoped(lambda: tir.store(total, [lanes], total[lanes] + exponential(s))))
-        write = tir.serial(extent, lambda s: tir.scoped(lambda: self.view.store(place(s), exponential(s) / total[lanes])))
+        write = tir.serial(
+            extent, lambda s: tir.scoped(lambda: self.view.store(place(s), exponential(s) / total[lanes]))
+        )
         low = tir.broadcast(tir.const(float("-inf"), self.dtype), width)
         zero = tir.broadcast(tir.const(0.0, self.dtype), width)
         begin = [tirx.AllocBuffer(largest), tirx.AllocBuffer(total)]
