@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from lepton_ir.analysis.assumptions import Assumption, assumptions
 from lepton_ir.backend import BuildResult, find_backend
 from lepton_ir.diagnostics import LeptonError
-from lepton_ir.ir import Module
+from lepton_ir.ir import Constant, Module
 from lepton_ir.ir.dim import Dim
 from lepton_ir.reference import Reference, ReferenceRunner, input_names, output_names, sample_reference
 from lepton_ir.target import Target, parse_target
-from lepton_ir.verification import VerifyReport, compare_outputs
+from lepton_ir.verification import VerifyReport, compare_outputs, settle
 
 if TYPE_CHECKING:
     import os
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lepton_ir.artifact import Artifact
 
 Progress = Callable[[str], None]
+INLINE_ELEMENTS = 64
+"""Constants up to this size stand in the module's text; the backend keeps those inside of kernels below it."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def _compile(
     if reference is None or options.target.is_gpu:
         return artifact, None
     progress("verify")
-    return artifact, _check(artifact, reference, options)
+    return artifact, _check(artifact, model, reference, options)
 
 
 def _reference(module: Module, model: str | os.PathLike[str] | Module, options: CompileOptions) -> Reference:
@@ -182,11 +184,15 @@ def _reference(module: Module, model: str | os.PathLike[str] | Module, options: 
     return sample_reference(ReferenceRunner(module, path), module.main, options.seed, options.sample_dims)
 
 
-def _check(artifact: Artifact, reference: Reference, options: CompileOptions) -> VerifyReport:
+def _check(
+    artifact: Artifact, model: str | os.PathLike[str] | Module, reference: Reference, options: CompileOptions
+) -> VerifyReport:
     from lepton_ir.runtime import load
 
     outputs = load(artifact)(*reference.inputs.values())
-    report = VerifyReport(reference.source, compare_outputs(outputs, reference, options.tolerance), 1)
+    errors = compare_outputs(outputs, reference, options.tolerance)
+    errors = settle(errors, outputs, reference, lambda: import_model(model, options.dims))
+    report = VerifyReport(reference.source, errors, 1)
     report.raise_if_wrong(artifact.manifest.name)
     return report
 
@@ -219,8 +225,18 @@ def _assemble(
         kernels={k.symbol: k.to_json() for k in built.kernels},
     )
     golden = Golden(reference.inputs, reference.outputs) if reference is not None else None
-    texts = {"module.lir": print_module(module), **built.texts}
+    name_weights(module, built.weights)
+    texts = {"module.lir": print_module(module, elide_above=INLINE_ELEMENTS), **built.texts}
     return Artifact(manifest, built.library, {n: c.array for n, c in built.weights.items()}, texts, golden)
+
+
+def name_weights(module: Module, weights: Mapping[str, Constant]) -> None:
+    """Give the module's constants the names that the artifact has them under, so that its text can be read back."""
+    names = {constant: name for name, constant in weights.items()}
+    for op in module.walk():
+        if op.name == "const" and op.attributes["value"] in names:
+            constant = op.attributes["value"]
+            op.attributes["value"] = Constant(constant.array, names[constant])
 
 
 def statistics(built: BuildResult) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,15 @@ import numpy as np
 
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import DType, Module
-from lepton_ir.reference import Reference, ReferenceRunner, sample_reference
+from lepton_ir.reference import ONNX_RUNTIME, Reference, ReferenceRunner, sample_reference
 
 TOLERANCE = {DType.F64: 1e-9, DType.F32: 1e-4, DType.F16: 1e-2, DType.BF16: 5e-2}
 """Largest absolute error allowed, as a fraction of the largest absolute reference value, by output dtype."""
+
+
+ROUNDING = 1e-6
+"""Absolute errors up to this, 8 units in the last place of 1, may be the reference's own: ONNX Runtime's sigmoid is
+1e-7 off where its value is 1e-4. The interpreter then decides."""
 
 
 class VerificationError(LeptonError):
@@ -31,6 +36,7 @@ class OutputError:
         scale: the largest absolute reference value.
         tolerance: the largest allowed ``relative``.
         mismatch: what is wrong with shape, dtype or non-finite values, "" if nothing.
+        arbitration: why an error above the tolerance is the reference's own, "" otherwise.
     """
 
     name: str
@@ -38,6 +44,7 @@ class OutputError:
     scale: float
     tolerance: float
     mismatch: str = ""
+    arbitration: str = ""
 
     @property
     def relative(self) -> float:
@@ -46,7 +53,7 @@ class OutputError:
 
     @property
     def ok(self) -> bool:
-        return not self.mismatch and self.relative <= self.tolerance
+        return not self.mismatch and (self.relative <= self.tolerance or bool(self.arbitration))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -56,6 +63,7 @@ class OutputError:
             "relative_error": self.relative,
             "tolerance": self.tolerance,
             "mismatch": self.mismatch,
+            "arbitration": self.arbitration,
             "ok": self.ok,
         }
 
@@ -147,6 +155,36 @@ def compare_outputs(
     return tuple(compare(name, array, want, tolerance) for (name, want), array in pairs)
 
 
+def settle(
+    errors: Sequence[OutputError],
+    got: Sequence[np.ndarray],
+    reference: Reference,
+    imported: Callable[[], Module],
+) -> tuple[OutputError, ...]:
+    """Let the interpreter decide where ONNX Runtime and the compiled model differ by no more than :data:`ROUNDING`.
+
+    Args:
+        errors: the comparison with ONNX Runtime.
+        got: the compiled model's outputs.
+        reference: ONNX Runtime's outputs.
+        imported: makes the model in import form; called only if there is something to decide.
+    """
+    doubtful = [not o.ok and not o.mismatch and o.max_abs <= ROUNDING for o in errors]
+    if reference.source != ONNX_RUNTIME or not any(doubtful):
+        return tuple(errors)
+    from lepton_ir.interp import run
+
+    exact = run(imported(), list(reference.inputs.values()))
+    settled = []
+    for error, is_doubtful, array, value in zip(errors, doubtful, got, exact, strict=True):
+        second = compare(error.name, array, value, error.tolerance)
+        if is_doubtful and second.ok:
+            why = f"{ONNX_RUNTIME} rounds; the interpreter and the compiled model agree to {second.relative:.1e}"
+            error = replace(error, arbitration=why)
+        settled.append(error)
+    return tuple(settled)
+
+
 def worst_of(runs: Sequence[Sequence[OutputError]]) -> tuple[OutputError, ...]:
     """Return the worst case of each output over several runs."""
     return tuple(max(column, key=lambda o: (not o.ok, o.relative)) for column in zip(*runs, strict=True))
@@ -193,7 +231,9 @@ def verify(
     runs = []
     for i in range(samples):
         reference = sample_reference(runner, module.main, seed + i, dims)
-        runs.append(compare_outputs(compiled(*reference.inputs.values()), reference, tolerance))
+        got = compiled(*reference.inputs.values())
+        errors = compare_outputs(got, reference, tolerance)
+        runs.append(settle(errors, got, reference, lambda: module))
     report = VerifyReport(runner.source, worst_of(runs), samples)
     if report.ok:
         return report

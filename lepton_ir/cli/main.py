@@ -6,7 +6,10 @@ says how); 4 an internal error; 130 interrupted.
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+import warnings
 from typing import TYPE_CHECKING
 
 from lepton_ir.version import __version__
@@ -77,10 +80,14 @@ def _guarded(arguments: list[str], debug: bool) -> int:
 
     from lepton_ir.diagnostics import LeptonError
 
+    warnings.showwarning = _show_warning
+    interrupted = _note_interrupts()
     try:
         result = build_app()(arguments, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except LeptonError as error:
+        if interrupted:
+            return _report_interrupt()
         if debug:
             raise
         print(error, file=sys.stderr)
@@ -88,11 +95,12 @@ def _guarded(arguments: list[str], debug: bool) -> int:
     except typer.Exit as done:
         return done.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("error: interrupted\n  note: nothing was written", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return _report_interrupt()
     except BrokenPipeError:
         return 0
     except Exception as error:
+        if interrupted:
+            return _report_interrupt()
         # Usage errors are click's or, in newer releases, typer's own class: both show themselves.
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
@@ -100,6 +108,32 @@ def _guarded(arguments: list[str], debug: bool) -> int:
         if debug:
             raise
         return _report_internal(error)
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _note_interrupts() -> list[int]:
+    """Return a list that fills when the user interrupts.
+
+    What an interrupt raises need not arrive: an extension module that is being initialized turns it into its own
+    error.
+    """
+    seen: list[int] = []
+
+    def handler(number: int, frame: object) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)
+    return seen
+
+
+def _report_interrupt() -> int:
+    print("error: interrupted\n  note: nothing was written", file=sys.stderr)
+    return EXIT_INTERRUPTED
 
 
 def _report_internal(error: Exception) -> int:

@@ -40,7 +40,7 @@ def verify(
 
         table = Table("output", "largest error", "largest value", "relative", "allowed", "verdict")
         for o in report.outputs:
-            verdict = "ok" if o.ok else o.mismatch or "too large"
+            verdict = o.arbitration or "ok" if o.ok else o.mismatch or "too large"
             table.add_row(
                 o.name, f"{o.max_abs:.3g}", f"{o.scale:.3g}", f"{o.relative:.2e}", f"{o.tolerance:.0e}", verdict
             )

@@ -21,6 +21,7 @@ from lepton_ir.ops.support import (
     require_positive,
     require_rank,
     require_same_dtype,
+    require_sizes,
     widen,
 )
 from lepton_ir.ops.window import Windowed, layout_attribute, pad_spatial, per_axis_attribute, taps
@@ -172,6 +173,7 @@ class ConvTranspose(Windowed):
         for what, values in (("strides", self.strides), ("dilations", self.dilations)):
             require_count(f"{what} of nn.conv_transpose", values, rank)
             require_positive(f"{what} of nn.conv_transpose", values)
+        require_count("output_padding of nn.conv_transpose", self.output_padding, rank)
         if dims_differ(w.shape[0], x.shape[self.channel_axis]):
             raise InferenceError(f"nn.conv_transpose: the weight {w} does not take the channels of {x}")
         sizes = [
@@ -179,7 +181,11 @@ class ConvTranspose(Windowed):
             + self.output_padding[i] - self.pads[i] - self.pads[i + rank]
             for i, axis in enumerate(self.spatial_axes)
         ]  # fmt: skip
-        return TensorType(self.result_shape(w.shape[1] * self.group, sizes), x.dtype)
+        require_sizes(self.name, sizes)
+        outputs = w.shape[1] * self.group
+        if self.bias is not None and (self.bias.rank != 1 or dims_differ(self.bias.shape[0], outputs)):
+            raise InferenceError(f"the bias of nn.conv_transpose must have {outputs} elements, got {self.bias.type}")
+        return TensorType(self.result_shape(outputs, sizes), x.dtype)
 
     def verify(self) -> None:
         super().verify()
@@ -187,7 +193,6 @@ class ConvTranspose(Windowed):
         channels = self.w.shape[0]
         if self.group < 1 or (isinstance(channels, int) and channels % self.group):
             raise InferenceError(f"nn.conv_transpose: {channels} channels cannot be split into {self.group} groups")
-        require_count("output_padding of nn.conv_transpose", self.output_padding, self.spatial_rank)
 
     def evaluate(self, x: Array, w: Array, bias: Array | None = None) -> Array:
         data, weight = widen(self.to_channels_last(x)), widen(w)

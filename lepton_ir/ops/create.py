@@ -17,7 +17,7 @@ from lepton_ir.ir.opdef import (
     result,
 )
 from lepton_ir.ir.types import DType, TensorType, Type
-from lepton_ir.ops.support import Array, ints, normalize_axis
+from lepton_ir.ops.support import Array, ints, normalize_axis, require_sizes
 
 
 class Const(Operation):
@@ -48,6 +48,7 @@ class Full(Operation):
     def infer(self) -> Type:
         if self.value.rank:
             raise InferenceError(f"tensor.full repeats a tensor of rank 0, got {self.value.type}")
+        require_sizes(self.name, self.shape)
         return TensorType(self.shape, self.value.tensor.dtype)
 
     def evaluate(self, value: Array) -> Array:
@@ -69,6 +70,7 @@ class Iota(Operation):
 
     def infer(self) -> Type:
         normalize_axis(self.axis, len(self.shape))
+        require_sizes(self.name, self.shape)
         return TensorType(self.shape, self.dtype)
 
     def verify(self) -> None:

@@ -32,6 +32,8 @@ class Einsum(Operation):
         require_same_dtype("the operands of linalg.einsum", *tensors)
         terms, out = parse_equation(self.equation, [t.rank for t in tensors])
         sizes = _sizes(terms, tensors)
+        if len(set(out)) != len(out):
+            raise InferenceError(f'"{self.equation}": the result names an axis twice')
         missing = [label for label in out if label not in sizes]
         if missing:
             raise InferenceError(f'"{self.equation}": {missing[0]} stands in no operand')

@@ -19,7 +19,7 @@ from lepton_ir.ir.opdef import (
     result,
 )
 from lepton_ir.ir.types import DType, TensorType, Type
-from lepton_ir.ops.support import Array, ints, narrow, normalize_axis, widen
+from lepton_ir.ops.support import Array, ints, narrow, normalize_axis, require_sizes, widen
 
 
 class OneHot(Operation):
@@ -37,6 +37,7 @@ class OneHot(Operation):
         if tuple(self.on_off.shape) != (2,):
             raise InferenceError(f"on_off of tensor.one_hot must have two elements, got {self.on_off.type}")
         axis = normalize_axis(self.axis, self.indices.rank + 1)
+        require_sizes(self.name, (self.depth,))
         shape = self.indices.shape
         return TensorType((*shape[:axis], self.depth, *shape[axis:]), self.on_off.tensor.dtype)
 
@@ -79,7 +80,8 @@ class TopK(Operation):
         axis = normalize_axis(self.axis, self.x.rank)
         shape = (*self.x.shape[:axis], self.k, *self.x.shape[axis + 1 :])
         size = self.x.shape[axis]
-        if isinstance(size, int) and isinstance(self.k, int) and not 0 <= self.k <= size:
+        require_sizes(self.name, (self.k,))
+        if isinstance(size, int) and isinstance(self.k, int) and self.k > size:
             raise InferenceError(f"cannot take {self.k} of the {size} elements of axis {axis}")
         return [self.x.tensor.with_shape(shape), TensorType(shape, DType.I64)]
 

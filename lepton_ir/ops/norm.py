@@ -19,7 +19,7 @@ from lepton_ir.ir.opdef import (
     result,
 )
 from lepton_ir.ir.types import DType, Type
-from lepton_ir.ops.support import Array, broadcast, dims_differ, narrow, normalize_axis, require_same_dtype, widen
+from lepton_ir.ops.support import Array, broadcasts_to, dims_differ, narrow, normalize_axis, require_same_dtype, widen
 from lepton_ir.ops.window import layout_attribute
 
 
@@ -47,7 +47,7 @@ class Normalization(Operation):
             if value is None:
                 continue
             require_same_dtype(f"x and {what} of {self.name}", self.x.tensor, value.tensor)
-            if len(broadcast(shape, value.shape)) != len(shape):
+            if not broadcasts_to(value.shape, shape):
                 raise InferenceError(f"{what} of {self.name} must broadcast to {list(shape)}, got {value.type}")
 
 

@@ -34,10 +34,12 @@ class Quantization(Operation):
         scale, zero_point = self.scale.tensor, self.zero_point
         if zero_point is not None and tuple(zero_point.shape) != tuple(scale.shape):
             raise InferenceError(f"zero_point {zero_point.type} and scale {scale} of {self.name} differ in shape")
-        if scale.rank == 0 or tuple(scale.shape) == (1,):
+        if prod_is_one(scale.shape):
             return self.x.tensor.with_dtype(self.to)
         axis = normalize_axis(self.axis, self.x.rank)
         size = self.x.shape[axis]
+        if scale.rank > 1 and not self.block_size:
+            raise InferenceError(f"{self.name}: only a scale in blocks has more than one axis, got {scale}")
         if scale.rank == 1 and not self.block_size and dims_differ(scale.shape[0], size):
             raise InferenceError(f"{self.name}: {size} elements along axis {axis}, but the scale is {scale}")
         if self.block_size and scale.rank != self.x.rank:

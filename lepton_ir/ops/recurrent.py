@@ -53,20 +53,24 @@ class Recurrent(Operation):
     def infer(self) -> Sequence[Type]:
         x, hidden, count = self.x.tensor, self.hidden_size, self.directions
         require_rank(f"x of {self.name}", x, 3)
-        rows = self.gates * hidden
-        expected: tuple[tuple[str, Value | None, tuple[Dim, ...]], ...] = (
-            ("w", self.w, (count, rows, x.shape[2])),
-            ("r", self.r, (count, rows, hidden)),
-            ("b", self.b, (count, 2 * rows)),
-            ("seq_lens", self.seq_lens, (x.shape[1],)),
-            ("h0", self.h0, (count, x.shape[1], hidden)),
-        )
-        for what, value, shape in expected:
+        for what, value, shape in self.expected_shapes():
             if value is not None and (value.rank != len(shape) or any(map(dims_differ, value.shape, shape))):
                 raise InferenceError(f"{what} of {self.name} must be {list(shape)}, got {value.type}")
         state = TensorType((count, x.shape[1], hidden), x.dtype)
         everything = TensorType((x.shape[0], count, x.shape[1], hidden), x.dtype)
         return [everything, *[state] * (len(self.spec.results) - 1)]
+
+    def expected_shapes(self) -> list[tuple[str, Value | None, tuple[Dim, ...]]]:
+        """Return name, value and the shape that it must have, of every operand but x."""
+        _, batch, inputs = self.x.shape
+        count, hidden, rows = self.directions, self.hidden_size, self.gates * self.hidden_size
+        return [
+            ("w", self.w, (count, rows, inputs)),
+            ("r", self.r, (count, rows, hidden)),
+            ("b", self.b, (count, 2 * rows)),
+            ("seq_lens", self.seq_lens, (batch,)),
+            ("h0", self.h0, (count, batch, hidden)),
+        ]
 
     def verify(self) -> None:
         if self.direction not in ("forward", "reverse", "bidirectional"):
@@ -272,6 +276,11 @@ class Lstm(Recurrent):
     y: OpResult = result("[T, D, B, H]: the state after every step")
     yh: OpResult = result("[D, B, H]: the last state")
     yc: OpResult = result("[D, B, H]: the last cell")
+
+    def expected_shapes(self) -> list[tuple[str, Value | None, tuple[Dim, ...]]]:
+        count, hidden = self.directions, self.hidden_size
+        cell, peepholes = (count, self.x.shape[1], hidden), (count, 3 * hidden)
+        return [*super().expected_shapes(), ("c0", self.c0, cell), ("p", self.p, peepholes)]
 
     def initial_state(self, b: Builder, d: int) -> State:
         return (self.part_or_zero(b, self.h0, d), self.part_or_zero(b, self.c0, d))

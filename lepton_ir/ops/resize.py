@@ -19,7 +19,7 @@ from lepton_ir.ir.opdef import (
     result,
 )
 from lepton_ir.ir.types import DType, Type
-from lepton_ir.ops.support import Array, ints, narrow, require_count, widen
+from lepton_ir.ops.support import Array, ints, narrow, require_count, require_sizes, widen
 from lepton_ir.ops.window import layout_attribute
 
 _COORDINATES = (
@@ -65,6 +65,7 @@ class Resize(Operation):
         if self.x.rank < 3:
             raise InferenceError(f"nn.resize needs a batch, a channel and a spatial axis, got {self.x.type}")
         require_count("sizes of nn.resize", self.sizes, self.x.rank - 2)
+        require_sizes(self.name, self.sizes)
         shape = list(self.x.shape)
         for axis, size in zip(self.spatial_axes, self.sizes, strict=True):
             shape[axis] = size

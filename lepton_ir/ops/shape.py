@@ -31,6 +31,7 @@ from lepton_ir.ops.support import (
     normalize_axis,
     require_count,
     require_same_dtype,
+    require_sizes,
     show,
 )
 
@@ -52,8 +53,7 @@ class Reshape(Injective):
     y: OpResult = result()
 
     def infer(self) -> Type:
-        if any(isinstance(d, int) and d < 0 for d in self.shape):
-            raise InferenceError(f"tensor.reshape needs sizes, got {show(self.shape)}")
+        require_sizes(self.name, self.shape)
         if dims_differ(product(self.shape), self.x.tensor.size):
             raise InferenceError(f"cannot reshape {self.x.type} into {show(self.shape)}: the element counts differ")
         return self.x.tensor.with_shape(self.shape)
@@ -92,6 +92,7 @@ class Expand(Injective):
     y: OpResult = result()
 
     def infer(self) -> Type:
+        require_sizes(self.name, self.shape)
         if len(self.shape) < self.x.rank:
             raise InferenceError(f"cannot expand {self.x.type} to the lower rank of {show(self.shape)}")
         for have, want in zip(reversed(self.x.shape), reversed(self.shape), strict=False):
@@ -148,6 +149,7 @@ class Split(Injective):
 
     def infer(self) -> Sequence[Type]:
         axis = normalize_axis(self.axis, self.x.rank)
+        require_sizes(self.name, self.sizes)
         total: Dim = 0
         for size in self.sizes:
             total = size + total
@@ -225,6 +227,7 @@ class Tile(Injective):
 
     def infer(self) -> Type:
         require_count("repeats of tensor.tile", self.repeats, self.x.rank)
+        require_sizes(self.name, self.repeats)
         return self.x.tensor.with_shape([r * d for d, r in zip(self.x.shape, self.repeats, strict=True)])
 
     def evaluate(self, x: Array) -> Array:

@@ -21,6 +21,7 @@ from lepton_ir.ir.types import TensorType, Type
 from lepton_ir.ops.support import (
     Array,
     broadcast,
+    broadcasts_to,
     dims_differ,
     narrow,
     normalize_axis,
@@ -95,7 +96,7 @@ class Attention(Operation):
             raise InferenceError(f"k {k} and v {v} of nn.attention differ in their length")
         batch = broadcast(q.shape[:-2], k.shape[:-2], v.shape[:-2])
         scores = (*batch, q.shape[-2], k.shape[-2])
-        if self.mask is not None and len(broadcast(scores, self.mask.shape)) != len(scores):
+        if self.mask is not None and not broadcasts_to(self.mask.shape, scores):
             raise InferenceError(f"the mask {self.mask.type} does not broadcast to the scores {list(scores)}")
         return TensorType((*batch, q.shape[-2], v.shape[-1]), q.dtype)
 

@@ -51,6 +51,12 @@ def broadcast(*shapes: Sequence[Dim]) -> tuple[Dim, ...]:
         raise InferenceError(str(error)) from None
 
 
+def broadcasts_to(shape: Sequence[Dim], target: Sequence[Dim]) -> bool:
+    """Return whether a shape may be broadcast to another one, which stays what it is."""
+    pairs = zip(reversed(shape), reversed(target), strict=False)
+    return len(shape) <= len(target) and not any(d != 1 and dims_differ(d, e) for d, e in pairs)
+
+
 def require_rank(what: str, tensor: TensorType, *ranks: int) -> None:
     """Check the rank of a tensor.
 
@@ -79,6 +85,16 @@ def require_positive(what: str, values: Sequence[int]) -> None:
     """
     if any(v < 1 for v in values):
         raise InferenceError(f"{what} must be at least 1, got {list(values)}")
+
+
+def require_sizes(what: str, dims: Sequence[Dim]) -> None:
+    """Check that no dimension is a negative number.
+
+    Raises:
+        InferenceError: one is.
+    """
+    if any(isinstance(d, int) and d < 0 for d in dims):
+        raise InferenceError(f"{what} needs sizes, got {show(dims)}")
 
 
 def require_same_dtype(what: str, *tensors: TensorType) -> None:

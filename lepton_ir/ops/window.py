@@ -118,13 +118,17 @@ def window_count(
     """Return how many windows fit along an axis.
 
     With ``ceil`` a last window may reach beyond the end, as long as it starts before the end of the data.
+
+    Raises:
+        InferenceError: not even one fits.
     """
     room = size + before + after - ((kernel - 1) * dilation + 1)
-    if isinstance(room, int) and room < 0 and not ceil:
+    count = floordiv(room, stride) + 1
+    if ceil:
+        count = dmin(ceildiv(room, stride) + 1, ceildiv(size + before, stride))
+    if isinstance(count, int) and count < 1:
         raise InferenceError(f"a window of {kernel} (dilation {dilation}) does not fit into {size}+{before}+{after}")
-    if not ceil:
-        return floordiv(room, stride) + 1
-    return dmin(ceildiv(room, stride) + 1, ceildiv(size + before, stride))
+    return count
 
 
 def pad_spatial(x: Array, pads: Sequence[int], fill: Any, extra: Sequence[int] = ()) -> Array:

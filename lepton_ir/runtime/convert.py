@@ -15,6 +15,7 @@ _CPU = 1
 _DTYPES = {dtype.numpy.name: dtype for dtype in DType if dtype is not DType.STR}
 """TVM spells element types as numpy does."""
 _DLPACK_KINDS = "biufc"
+"""Of numpy's own types; the "f" of float8_e5m2 is one that DLPack does not take."""
 _SUB_BYTE = {DType.I4: np.int8, DType.I2: np.int8, DType.U4: np.uint8, DType.U2: np.uint8}
 """Integers below a byte take a byte each in compiled code."""
 
@@ -24,8 +25,12 @@ class Memory:
 
     def __init__(self, owner: Any, pointer: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._owner = owner
-        typestr = dtype.str if dtype.kind in _DLPACK_KINDS else f"|V{dtype.itemsize}"
+        typestr = dtype.str if _is_dlpack(dtype) else f"|V{dtype.itemsize}"
         self.__array_interface__ = {"version": 3, "shape": shape, "typestr": typestr, "data": (pointer, False)}
+
+
+def _is_dlpack(dtype: np.dtype) -> bool:
+    return dtype.kind in _DLPACK_KINDS and dtype.isbuiltin == 1
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
@@ -40,10 +45,14 @@ def to_numpy(tensor: Any) -> np.ndarray:
 def to_tensor(array: np.ndarray) -> Any:
     """Return a TVM tensor over an aligned, contiguous array, without copying; compiled code only reads it."""
     ffi = native.tvm_ffi()
+    if array.size == 0:
+        # numpy's strides of an array without elements are not those that compiled code checks for.
+        view = ffi.get_global_func("runtime.TVMTensorCreateView")
+        return view(ffi.from_dlpack(np.zeros(1, np.uint64)), ffi.Shape(array.shape), array.dtype.name, 0)
     if not array.flags.writeable:
         # DLPack, as TVM speaks it, has no word for read-only memory.
         array = np.asarray(Memory(array, array.ctypes.data, array.shape, array.dtype)).view(array.dtype)
-    if array.dtype.kind in _DLPACK_KINDS:
+    if _is_dlpack(array.dtype):
         return ffi.from_dlpack(array)
     raw = ffi.from_dlpack(array.view(f"u{array.dtype.itemsize}"))
     return ffi.get_global_func("runtime.TVMTensorCreateView")(raw, ffi.Shape(array.shape), array.dtype.name, 0)

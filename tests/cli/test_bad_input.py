@@ -113,20 +113,17 @@ def test_full_disk(tmp_path):
 
 
 def test_interrupt(tmp_path):
-    out = tmp_path / "d.lepton"
-    process = subprocess.Popen(
-        [*LEPTONC, "compile", str(DIGITS), "-o", str(out)], stderr=subprocess.PIPE, text=True, bufsize=1
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "import" in line:
-            break
-    time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=60)
-    assert process.returncode == 130, rest
-    assert "interrupted" in rest and "Traceback" not in rest
-    assert list(tmp_path.iterdir()) == []
+    out, log = tmp_path / "d.lepton", tmp_path / "log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen([*LEPTONC, "compile", str(DIGITS), "-o", str(out)], stderr=stderr)
+        while "import" not in log.read_text() and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=120)
+    message = log.read_text()
+    assert process.returncode == 130, message
+    assert "interrupted" in message and "Traceback" not in message
+    assert list(tmp_path.iterdir()) == [log]
 
 
 def test_artifact_for_another_machine(tmp_path, capsys):
