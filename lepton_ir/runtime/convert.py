@@ -30,7 +30,7 @@ class Memory:
 
 
 def _is_dlpack(dtype: np.dtype) -> bool:
-    return dtype.kind in _DLPACK_KINDS and dtype.isbuiltin == 1
+    return dtype.kind in _DLPACK_KINDS and dtype.isbuiltin != 2
 
 
 def to_numpy(tensor: Any) -> np.ndarray:

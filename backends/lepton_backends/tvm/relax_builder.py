@@ -128,7 +128,12 @@ def _kernel(b: FunctionBuilder, op: Operation) -> list[Any]:
 @emits("tensor.reshape")
 def _reshape(b: FunctionBuilder, op: Operation) -> list[Any]:
     """A view: the virtual machine makes a tensor over the same storage."""
-    shape = b.symbols.shape(op.results[0].tensor.shape)
+    result = op.results[0].tensor
+    shape = b.symbols.shape(result.shape)
+    if 0 in result.shape:
+        # Relax reads a zero as "the size that was there". There are no elements to share.
+        dtype = b.symbols.type(result).dtype
+        return [b.builder.emit(relax.op.builtin.alloc_tensor(shape, str(dtype), 0))]
     return [b.builder.emit(relax.op.reshape(b.values[op.present_operands[0]], shape))]
 
 
