@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import tvm
-
 from lepton_backends.tvm.build import tvm_target
 from lepton_backends.tvm.emit.kernel import symbol_names
 from lepton_backends.tvm.emit.lower import lower_kernel
 from lepton_backends.tvm.pipeline import register_cpu_pipeline
+
+import lepton_ir.ops  # noqa: F401  (registers the operators)
 from lepton_ir.ir import Block, Builder, DType, Region, TensorType, Value, tensor
 from lepton_ir.ir.core import Operation
 from lepton_ir.ir.opdef import REGISTRY
-import lepton_ir.ops  # noqa: F401  (registers the operators)
 from lepton_ir.target import Target, host_target
 
 Build = Callable[..., Any]

@@ -114,9 +114,10 @@ def moving_cases() -> list[Case]:
     ]
     perms = [(1, 0, 2, 3), (0, 2, 3, 1), (0, 3, 1, 2), (3, 2, 1, 0), (0, 2, 1, 3)]
     for shape in ((2, 3, 33, 17), (N, 3, S, 20)):
-        cases += [
-            case(f"transpose {p} {shape}", [shape], op("tensor_transpose", perm=p), env=sizes, tolerance=0) for p in perms
-        ]
+        for p in perms:
+            cases.append(
+                case(f"transpose {p} {shape}", [shape], op("tensor_transpose", perm=p), env=sizes, tolerance=0)
+            )
     cases += [
         case("heads", [(N, S, 24)], lambda b, x: b.tensor_transpose(b.tensor_reshape(x, shape=(N, S, 4, 6)),
                                                                     perm=(0, 2, 1, 3)), env=sizes),
@@ -131,7 +132,8 @@ def moving_cases() -> list[Case]:
         case("tile", [(3, 5)], op("tensor_tile", repeats=(2, 3))),
         case("trilu", [(2, 9, 11)], op("tensor_trilu", upper=True, k=1)),
         case("trilu lower", [(2, 9, 11)], op("tensor_trilu", upper=False, k=-1)),
-        case("iota", [(1,)], lambda b, x: b.tensor_iota(shape=(4, S), axis=1, dtype=DType.F32, start=3, step=2), env=sizes),
+        case("iota", [(1,)], lambda b, x: b.tensor_iota(shape=(4, S), axis=1, dtype=DType.F32, start=3, step=2),
+             env=sizes),
         case("dims", [(N, S)], lambda b, x: b.tensor_dims(dims=(N, S, N * S + 1)), env=sizes),
         case("full", [(), (N, S)], lambda b, v, x: b.tensor_full(v, shape=(N, S)), env=sizes),
     ]  # fmt: skip

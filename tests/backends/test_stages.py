@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from kernel_cases import case, check, make_kernel
-
 from lepton_backends.tvm.emit.lower import lower_kernel, unsupported
+
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import DType, Function, Location, Module, Operation, sym, tensor
 from lepton_ir.ir.opdef import operand, result
