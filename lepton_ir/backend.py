@@ -69,8 +69,12 @@ class Backend(Protocol):
     def supports(self, target: Target) -> bool:
         """Return whether this backend compiles for ``target``."""
 
-    def prepare(self) -> None:
-        """Begin to load what :meth:`build` will need, in the background."""
+    def prepare(self, target: Target) -> None:
+        """Check the toolchain for ``target``, and begin to load what :meth:`build` will need, in the background.
+
+        Raises:
+            LeptonError: part of the toolchain is missing; everything that is missing is named.
+        """
 
     def unsupported(self, module: Module, target: Target) -> list[Diagnostic]:
         """Return a finding for every operation that cannot be compiled."""

@@ -155,7 +155,7 @@ def _compile(
     model: str | os.PathLike[str] | Module, options: CompileOptions, progress: Progress
 ) -> tuple[Artifact, VerifyReport | None]:
     backend = find_backend(options.target)
-    backend.prepare()
+    backend.prepare(options.target)
     progress("import")
     module = import_model(model, options.dims)
     conditions = assumptions(module.main)

@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from lepton_ir.cli import interrupt
+
 
 class PhaseReporter:
     """Shows the phase that is running, and how long each finished one took.
@@ -29,6 +31,7 @@ class PhaseReporter:
 
     def __call__(self, phase: str) -> None:
         """Begin ``phase``; the one before it is finished."""
+        interrupt.check()
         self._finish()
         self._current, self._started = phase, time.perf_counter()
         if self._status is not None:

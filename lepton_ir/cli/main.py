@@ -6,9 +6,8 @@ says how); 4 an internal error; 130 interrupted.
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
-import threading
 import warnings
 from typing import TYPE_CHECKING
 
@@ -78,16 +77,19 @@ def main(arguments: list[str] | None = None) -> int:
 def _guarded(arguments: list[str], debug: bool) -> int:
     import typer
 
+    from lepton_ir.cli import interrupt
     from lepton_ir.diagnostics import LeptonError
 
     warnings.showwarning = _show_warning
-    interrupted = _note_interrupts()
+    interrupt.install()
     try:
         result = build_app()(arguments, standalone_mode=False)
+        if interrupt.happened():
+            return interrupt.report()
         return result if isinstance(result, int) else 0
     except LeptonError as error:
-        if interrupted:
-            return _report_interrupt()
+        if interrupt.happened():
+            return interrupt.report()
         if debug:
             raise
         print(error, file=sys.stderr)
@@ -95,12 +97,12 @@ def _guarded(arguments: list[str], debug: bool) -> int:
     except typer.Exit as done:
         return done.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return _report_interrupt()
+        return interrupt.report()
     except BrokenPipeError:
         return 0
     except Exception as error:
-        if interrupted:
-            return _report_interrupt()
+        if interrupt.happened():
+            return interrupt.report()
         # Usage errors are click's or, in newer releases, typer's own class: both show themselves.
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
@@ -110,30 +112,8 @@ def _guarded(arguments: list[str], debug: bool) -> int:
         return _report_internal(error)
 
 
-def _show_warning(message: Warning | str, *_: object) -> None:
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
-
-
-def _note_interrupts() -> list[int]:
-    """Return a list that fills when the user interrupts.
-
-    What an interrupt raises need not arrive: an extension module that is being initialized turns it into its own
-    error.
-    """
-    seen: list[int] = []
-
-    def handler(number: int, frame: object) -> None:
-        seen.append(number)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, handler)
-    return seen
-
-
-def _report_interrupt() -> int:
-    print("error: interrupted\n  note: nothing was written", file=sys.stderr)
-    return EXIT_INTERRUPTED
 
 
 def _report_internal(error: Exception) -> int:
@@ -149,7 +129,11 @@ def _report_internal(error: Exception) -> int:
 
 def script() -> None:
     """Run ``leptonc`` as a program."""
-    sys.exit(main())
+    code = main()
+    if code == EXIT_INTERRUPTED:
+        # Threads that are still loading libraries would hold up an orderly exit.
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,12 @@ class TvmBackend:
         """Return whether this backend compiles for ``target``."""
         return target.kind == "cpu" or target.kind in GPU_ARCHS
 
-    def prepare(self) -> None:
-        """Import TVM while the model is read and optimized; it takes 2 to 3 seconds."""
+    def prepare(self, target: Target) -> None:
+        """Check the toolchain, and import TVM while the model is read and optimized; that takes 2 to 3 seconds."""
+        if target.is_gpu:
+            from lepton_backends.tvm.toolchain import check_toolchain
+
+            check_toolchain(target.kind)
         threading.Thread(target=importlib.import_module, args=("lepton_backends.tvm.emit.lower",), daemon=True).start()
 
     def unsupported(self, module: Module, target: Target) -> list[Diagnostic]:
@@ -46,11 +50,6 @@ class TvmBackend:
         from lepton_backends.tvm.build import build_library
         from lepton_backends.tvm.memory import planned_bytes
         from lepton_backends.tvm.relax_program import build_relax
-
-        if target.is_gpu:
-            from lepton_backends.tvm.toolchain import check_toolchain
-
-            check_toolchain(target.kind)
 
         kernels = [op for op in module.walk() if op.name == "kernel"]
         functions = lower_kernels(kernels, target)
