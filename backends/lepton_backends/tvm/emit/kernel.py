@@ -322,16 +322,17 @@ class KernelView:
             places[result] = places[sources[0]]
         return all(v in places for v in self.outputs)
 
-    def store_direct(self, value: Value, indices: Sequence[Index]) -> Stmt:
-        """Return the statement that computes one element of an output and stores it."""
+    def store_direct(self, values: Sequence[Value], indices: Sequence[Index]) -> Stmt:
+        """Return the statements that compute the elements of outputs of one shape, and store them."""
 
         def stored() -> Stmt:
             self._memo = {}
             try:
-                element = self._element(value, [tir.index(i) for i in indices])
+                at = [tir.index(i) for i in indices]
+                elements = [(v, self._element(v, at)) for v in values]
             finally:
                 self._memo = None
-            return self.write(self.targets[value], indices, element)
+            return tir.seq(*(self.write(self.targets[v], indices, e) for v, e in elements))
 
         return tir.scoped(stored)
 

@@ -62,7 +62,7 @@ def _collapsed(view: KernelView, target: Target, reads: list[Value]) -> Stmt:
     extents = flat.extents(first)
 
     def element(*indices: Expr) -> Stmt:
-        return tir.seq(*(flat.store_direct(v, indices) for v in flat.outputs))
+        return flat.store_direct(flat.outputs, indices)
 
     return vector_nest(extents, lanes, work_ns(view), element, target.num_threads)
 

@@ -10,10 +10,11 @@ def before(value: Expr, at: Expr, other: Expr, other_at: Expr, *, largest: bool,
     """Return whether (value, index) comes before (other, other index).
 
     Args:
-        value, at: an element and its index.
-        other, other_at: another one.
-        largest: larger elements come first, NaN before them; else smaller ones, NaN before them where ``last`` asks
-            for an extreme, which numpy lets NaN win.
+        value: an element.
+        at: its index.
+        other: another element.
+        other_at: its index.
+        largest: larger elements come first, else smaller ones; NaN comes before both.
         last: of equal elements the later one comes first.
     """
     wins = value > other if largest else value < other

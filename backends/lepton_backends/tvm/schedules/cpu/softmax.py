@@ -57,7 +57,7 @@ class _Row:
         def exponential(first: Index, width: int) -> Stmt:
             lanes = tir.ramp(first, width)
             shifted = scratch[lanes] - tir.broadcast(largest.value, width)
-            kept = tir.scoped(lambda: tir.store(scratch, [lanes], vector_math.exp(shifted)))
+            kept = tir.scoped(lambda: tir.store(scratch, [lanes], vector_math.exp_flushed(shifted)))
             return tir.seq(kept, total.add(scratch[lanes]))
 
         def write(first: Index, width: int) -> Stmt:
@@ -94,7 +94,7 @@ class _Columns:
             return [*at, tir.ramp(column, width)]
 
         def exponential(step: Expr) -> Expr:
-            return vector_math.exp(self.view.load(self.op.x, place(step)) - largest[lanes])
+            return vector_math.exp_flushed(self.view.load(self.op.x, place(step)) - largest[lanes])
 
         extent = self.extents[self.axis]
         find = tir.serial(
