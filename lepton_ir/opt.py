@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lepton_ir.diagnostics import Diagnostic, LeptonError
 from lepton_ir.expected import check_expected
@@ -39,6 +40,7 @@ class OptOptions:
         weights: the data of constants that the text only names.
         save_weights: where to write the constants that the printed text only names.
         split_input: the text holds several modules, separated by lines ``// -----``.
+        records: gains what each module's run measured: the time of each pass, what the passes counted.
         verify_diagnostics: errors are expected where ``// expected-error`` comments say, and nowhere else.
     """
 
@@ -57,6 +59,7 @@ class OptOptions:
     save_weights: Path | None = None
     split_input: bool = False
     verify_diagnostics: bool = False
+    records: list[dict[str, Any]] = field(default_factory=list)
 
 
 def run_opt(text: str, file: str, options: OptOptions) -> str:
@@ -119,13 +122,18 @@ def _run_passes(module: Module, options: OptOptions) -> None:
         options.reproducer,
     )
     manager.run(module, context)
+    options.records.append(
+        {
+            "passes": [{"name": r.name, "seconds": r.seconds, "changed": r.changed} for r in timing.records],
+            "statistics": {who: dict(counts) for who, counts in context.statistics.items()},
+        }
+    )
     for line in _reports(options, context, timing):
         print(line, file=sys.stderr)
 
 
 def _instruments(options: OptOptions, timing: Timing) -> Iterator[Instrument]:
-    if options.timing:
-        yield timing
+    yield timing
     if options.print_after_change:
         yield PrintAfterChange(stream=sys.stderr)
     if options.dump_dir is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lepton_ir.cli.options import ArchOption, LoadOption, McpuOption, TargetOption
+from lepton_ir.cli.options import ArchOption, JsonOption, LoadOption, McpuOption, TargetOption
 
 
 def opt(
@@ -45,6 +45,7 @@ def opt(
     verify_diagnostics: Annotated[
         bool, typer.Option("--verify-diagnostics", help="Check errors against '// expected-error {{text}}' comments.")
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Run passes over IR text and print the result.
 
@@ -83,10 +84,14 @@ def opt(
         verify_diagnostics=verify_diagnostics,
     )
     result = run_opt(_read(file), "<stdin>" if file == "-" else file, options)
-    if output == "-":
-        sys.stdout.write(result)
-    else:
+    if output != "-":
         _write(Path(output), result)
+    if json:
+        from lepton_ir.cli.console import print_json
+
+        print_json({"text": result, "runs": options.records})
+    elif output == "-":
+        sys.stdout.write(result)
 
 
 def _read(file: str) -> str:
@@ -101,9 +106,12 @@ def _read(file: str) -> str:
 def _write(path: Path, text: str) -> None:
     from lepton_ir.diagnostics import LeptonError
 
+    aside = path.with_name(f".{path.name}.part")
     try:
-        path.write_text(text, encoding="utf-8")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
     except OSError as e:
+        aside.unlink(missing_ok=True)
         raise LeptonError(f"cannot write {path}", why=str(e)) from e
 
 

@@ -137,3 +137,14 @@ def test_ops_and_targets(capsys):
     assert code == 0 and {"nn.conv", "nn.conv_transpose"} <= {row["name"] for row in rows}
     code, facts = run_json(capsys, "targets")
     assert code == 0 and {"cpu", "cuda", "rocm"} <= {row["kind"] for row in facts["targets"]}
+
+
+def test_opt_reports_its_passes(tmp_path, capsys):
+    text = tmp_path / "m.lir"
+    text.write_text(
+        "module {\n  func @main(%x: tensor<4xf32>) -> (tensor<4xf32>) {\n"
+        "    %0 = neg(%x) : tensor<4xf32>\n    %1 = neg(%0) : tensor<4xf32>\n    return %1 : tensor<4xf32>\n  }\n}\n"
+    )
+    code, report = run_json(capsys, "opt", text, "--pipeline", "canonicalize,dce")
+    assert code == 0 and "neg" not in report["text"]
+    assert [(p["name"], p["changed"]) for p in report["runs"][0]["passes"]] == [("canonicalize", True), ("dce", False)]
