@@ -9,28 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from lepton_ir.artifact.manifest import TensorSpec
-from lepton_ir.ir.types import DType
+from lepton_ir.ir.types import SAFETENSORS, DType
 
 ALIGNMENT = 64
 """Bytes. The code relies on it: aligned vector loads fault on anything less."""
-_SAFETENSORS = {
-    DType.BOOL: "BOOL",
-    DType.I8: "I8",
-    DType.I16: "I16",
-    DType.I32: "I32",
-    DType.I64: "I64",
-    DType.U8: "U8",
-    DType.U16: "U16",
-    DType.U32: "U32",
-    DType.U64: "U64",
-    DType.F16: "F16",
-    DType.BF16: "BF16",
-    DType.F32: "F32",
-    DType.F64: "F64",
-    DType.F8E4M3FN: "F8_E4M3",
-    DType.F8E5M2: "F8_E5M2",
-}
-"""Other element types are stored as bytes; the manifest says what they are."""
 
 
 def aligned_empty(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
@@ -64,7 +46,7 @@ def encode(arrays: Mapping[str, np.ndarray]) -> tuple[Iterator[memoryview | byte
     chunks: list[np.ndarray | bytes] = []
     end = 0
     for name, array in arrays.items():
-        spelled = _SAFETENSORS.get(DType.of(array))
+        spelled = SAFETENSORS.get(DType.of(array))
         shape = list(array.shape) if spelled else [array.nbytes]
         header[name] = {"dtype": spelled or "U8", "shape": shape, "data_offsets": [end, end + array.nbytes]}
         end += array.nbytes
@@ -114,7 +96,7 @@ def _array(key: str, header: Mapping[str, dict[str, list[int]]], body: memoryvie
         raise ValueError(f"tensor {key} is missing")
     start, end = entry["data_offsets"]
     dtype = spec.type.dtype
-    shape = entry["shape"] if dtype in _SAFETENSORS else spec.type.static_shape
+    shape = entry["shape"] if dtype in SAFETENSORS else spec.type.static_shape
     count = int(np.prod(shape, dtype=np.int64))
     fits = len(shape) == spec.type.rank and all(
         a == b for a, b in zip(shape, spec.type.shape, strict=True) if isinstance(b, int)

@@ -117,6 +117,25 @@ _NUMPY: dict[DType, Any] = {
     DType.STR: np.object_,
 }
 _SUB_BYTE = {DType.F4E2M1: 4, DType.I4: 4, DType.U4: 4, DType.I2: 2, DType.U2: 2}
+SAFETENSORS = {
+    DType.BOOL: "BOOL",
+    DType.I8: "I8",
+    DType.I16: "I16",
+    DType.I32: "I32",
+    DType.I64: "I64",
+    DType.U8: "U8",
+    DType.U16: "U16",
+    DType.U32: "U32",
+    DType.U64: "U64",
+    DType.F16: "F16",
+    DType.BF16: "BF16",
+    DType.F32: "F32",
+    DType.F64: "F64",
+    DType.C64: "C64",
+    DType.F8E4M3FN: "F8_E4M3",
+    DType.F8E5M2: "F8_E5M2",
+}
+"""Element types that the safetensors format knows, by its names; others are stored as bytes."""
 _FROM_NUMPY = {d.numpy: d for d in DType if d is not DType.STR}
 
 

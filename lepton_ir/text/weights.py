@@ -18,27 +18,9 @@ import numpy as np
 
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.constant import Constant
-from lepton_ir.ir.types import DType
+from lepton_ir.ir.types import SAFETENSORS, DType
 
-_STANDARD = {
-    DType.BOOL: "BOOL",
-    DType.I8: "I8",
-    DType.I16: "I16",
-    DType.I32: "I32",
-    DType.I64: "I64",
-    DType.U8: "U8",
-    DType.U16: "U16",
-    DType.U32: "U32",
-    DType.U64: "U64",
-    DType.F16: "F16",
-    DType.BF16: "BF16",
-    DType.F32: "F32",
-    DType.F64: "F64",
-    DType.C64: "C64",
-    DType.F8E4M3FN: "F8_E4M3",
-    DType.F8E5M2: "F8_E5M2",
-}
-_FROM_STANDARD = {name: dtype for dtype, name in _STANDARD.items()}
+_FROM_STANDARD = {name: dtype for dtype, name in SAFETENSORS.items()}
 _TYPES_KEY = "lepton.types"
 _ALIASES_KEY = "lepton.aliases"
 
@@ -76,8 +58,8 @@ def _encode(constant: Constant, name: str, types: dict[str, list[Any]]) -> tuple
         data = np.frombuffer(json.dumps(strings).encode(), np.uint8)
     else:
         data = np.ascontiguousarray(constant.array).reshape(-1).view(np.uint8)
-    if dtype in _STANDARD:
-        return data, {"dtype": _STANDARD[dtype], "shape": shape}
+    if dtype in SAFETENSORS:
+        return data, {"dtype": SAFETENSORS[dtype], "shape": shape}
     types[name] = [dtype.value, shape]
     return data, {"dtype": "U8", "shape": [data.nbytes]}
 
