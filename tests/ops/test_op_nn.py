@@ -286,7 +286,7 @@ X = tensor((1, 4, 8, 8))
         ("linalg.einsum", ([tensor((2, 3))],), {"equation": "ijk->i"}, "does not name the 2 axes"),
         ("nn.batch_norm", (X, *[tensor((3,))] * 4), {}, "scale of nn.batch_norm must have 4 elements"),
         ("nn.group_norm", (X, tensor((4,)), tensor((4,))), {"groups": 3}, "4 channels cannot be split into 3 groups"),
-        ("nn.layer_norm", (X, tensor((7,))), {}, "do not broadcast"),
+        ("nn.layer_norm", (X, tensor((7,))), {}, "must broadcast"),
         ("nn.attention", (X, tensor((1, 4, 8, 9)), X), {"scale": 1.0}, "differ in their last dimension"),
     ],
 )
