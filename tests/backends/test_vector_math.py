@@ -22,7 +22,7 @@ def samples(dtype: np.dtype) -> np.ndarray:
     anything = bits.astype(f"u{dtype.itemsize}").view(dtype)
     moderate = [rng.standard_normal(100_000) * s for s in (0.01, 1.0, 10.0, 60.0)]
     around_one = 1 + rng.uniform(-1e-3, 1e-3, 10_000)
-    return np.concatenate([SPECIAL, *moderate, around_one, anything]).astype(dtype)
+    return np.concatenate([*(np.asarray(part).astype(dtype) for part in (SPECIAL, *moderate, around_one)), anything])
 
 
 def units(found: np.ndarray, exact: np.ndarray) -> float:
