@@ -174,12 +174,17 @@ class KernelView:
         """
         exprs = [tir.index(i) for i in indices]
         if self._memo is not None:
-            return self._element(value, exprs)
+            return self._whole(self._element(value, exprs), exprs)
         self._memo = {}
         try:
-            return tir.bound_expr(lambda: self._element(value, exprs))
+            return tir.bound_expr(lambda: self._whole(self._element(value, exprs), exprs))
         finally:
             self._memo = None
+
+    def _whole(self, element: Expr, indices: Sequence[Expr]) -> Expr:
+        """Return the element as a vector, where an index is one but all its lanes read the same (an expansion)."""
+        lanes = max((tir.lanes_of(i) for i in indices), default=1)
+        return tir.broadcast(element, lanes) if tir.lanes_of(element) < lanes else element
 
     def guarded(self, condition: Expr, value: Value, indices: Sequence[Index], other: Expr) -> Expr:
         """Return the element where the (scalar) condition holds, else ``other``; the load is not done otherwise."""
