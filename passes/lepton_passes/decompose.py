@@ -10,7 +10,7 @@ from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import REGISTRY, InferenceError, Value
 from lepton_ir.ops.elementwise import Elementwise
 from lepton_ir.passes import PassContext, PatternPass, register_pass
-from lepton_ir.rewrite import Pattern, PatternRewriter, Rewrite, rewrite_pattern
+from lepton_ir.rewrite import Failure, Pattern, PatternRewriter, Rewrite, rewrite_pattern
 
 _DIRECT = (
     "nn.attention",
@@ -25,6 +25,9 @@ _DIRECT = (
     "tensor.one_hot",
     "tensor.tile",
 )
+
+_UNLESS = {"nn.resize": lambda op: bool(op.antialias)}
+"""When one that is computed directly has to be taken apart all the same."""
 
 
 def _parts(op: Any, rw: PatternRewriter) -> list[Value]:
@@ -65,7 +68,9 @@ class Decompose(PatternPass):
                 )
 
         @rewrite_pattern(*(self.ops or self._composites()), name="decompose")
-        def take_apart(op: Any) -> Rewrite:
+        def take_apart(op: Any) -> Rewrite | Failure:
+            if op.name in self.keep and not self.ops and not _UNLESS[op.name](op):
+                return Failure("it is computed directly", op)
             return lambda rw: _parts(op, rw)
 
         return [take_apart]
@@ -74,5 +79,7 @@ class Decompose(PatternPass):
         return [
             name
             for name, cls in REGISTRY.items()
-            if hasattr(cls, "decompose") and not issubclass(cls, Elementwise) and name not in self.keep
+            if hasattr(cls, "decompose")
+            and not issubclass(cls, Elementwise)
+            and (name not in self.keep or name in _UNLESS)
         ]
