@@ -168,3 +168,12 @@ def test_odd_shapes(name, level):
     proto = model([(op, ["x", "w"], attributes)], {"x": (F32, shape)}, {"w": w})
     x = floats(*shape)
     np.testing.assert_allclose(compiled(proto, level)(x)[0], expected(proto, {"x": x}), rtol=1e-4, atol=1e-5)
+
+
+@LEVELS
+@pytest.mark.parametrize("axis", [0, 1])
+def test_mean_of_integers_whose_sum_does_not_fit(axis, level):
+    proto = model([("ReduceMean", ["x", "a"], {})], {"x": (TensorProto.INT32, [40, 17])}, {"a": np.array([axis])})
+    x = RNG.integers(2**30, 2**31, (40, 17)).astype(np.int32)
+    wanted = (x.astype(np.int64).sum(axis, keepdims=True) // x.shape[axis]).astype(np.int32)
+    np.testing.assert_array_equal(compiled(proto, level)(x)[0], wanted)

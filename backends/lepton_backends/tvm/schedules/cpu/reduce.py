@@ -54,6 +54,9 @@ class _Reduction:
         self.axes = sorted(a % self.x.rank for a in self.op.axes)
         self.kept = [a for a in range(self.x.rank) if a not in self.axes]
         self.dtype = view.dtype(self.x)
+        if self.op.name == "reduce.mean" and not self.x.tensor.dtype.is_float:
+            # The sum need not fit the type that the mean fits.
+            self.dtype = "int64"
         self.lanes = target.lanes(DType.F32) if self.dtype != "bool" else 1
         self.start = neutral(self.op.name, self.dtype)
         self.combine = _COMBINE[self.op.name]
@@ -61,16 +64,17 @@ class _Reduction:
 
     def emit(self) -> Stmt:
         if not self.axes:
-            return self._nest(
-                self.extents, lambda *at: tir.scoped(lambda: self.store(list(at), self.view.load(self.x, at)))
-            )
+            return self._nest(self.extents, self._copy)
         if self.x.rank - 1 in self.axes:
             return self._nest([self.extents[a] for a in self.kept], self._last_axis)
         *outer, _ = [self.extents[a] for a in self.kept]
         return self._nest(outer, self._outer_axes)
 
     def _copy(self, *at: Expr) -> Stmt:
-        return tir.scoped(lambda: self.store(list(at), self.view.load(self.x, at)))
+        return tir.scoped(lambda: self.store(list(at), self._load(at)))
+
+    def _load(self, at: Sequence[Index]) -> Expr:
+        return tir.cast(self.view.load(self.x, at), self.dtype)
 
     def _nest(self, extents: Sequence[Index], body: Callable[..., Stmt]) -> Stmt:
         return tir.parallel_nest(extents, self.work, body, self.target.num_threads)
@@ -82,7 +86,7 @@ class _Reduction:
         def row(*reduced: Expr) -> Stmt:
             def chunk(at: Index, width: int) -> Stmt:
                 place = self._place(kept, [*reduced, tir.ramp(at, width)])
-                return tir.scoped(lambda: accumulator.add(self.view.load(self.x, place)))
+                return tir.scoped(lambda: accumulator.add(self._load(place)))
 
             return rows.chunks(self.extents[-1], self.lanes, chunk, rows.CHAINS)
 
@@ -96,9 +100,7 @@ class _Reduction:
             def step(buffer: Buffer, offset: int, width: int, reduced: Sequence[Expr]) -> Stmt:
                 at = tir.ramp(0, width)
                 place = self._place([*outer, tir.ramp(first + offset, width)], reduced)
-                return tir.scoped(
-                    lambda: tir.store(buffer, [at], self.combine(buffer[at], self.view.load(self.x, place)))
-                )
+                return tir.scoped(lambda: tir.store(buffer, [at], self.combine(buffer[at], self._load(place))))
 
             def visit(*reduced: Expr) -> Stmt:
                 return tir.seq(*(step(b, o, w, reduced) for b, (o, w) in zip(buffers, vectors, strict=True)))
