@@ -83,10 +83,7 @@ class _Window:
         start = self._lowest() if self.is_max else tir.const(0, self.dtype)
 
         def visit(*tap: Expr) -> Stmt:
-            at = [
-                c + (first + t) * d
-                for c, (first, _), t, d in zip(corner, ranges, tap, self.dilations, strict=True)
-            ]
+            at = [c + (first + t) * d for c, (first, _), t, d in zip(corner, ranges, tap, self.dilations, strict=True)]
             seen = self.view.load(self.op.x, self._index(n, at, tir.ramp(channel, width)))
             old = accumulator[lanes]
             return tir.store(accumulator, [lanes], tirx.max(old, seen) if self.is_max else old + seen)
