@@ -96,7 +96,9 @@ class Grower:
             return None
         return self.b.tensor_concat([x, self.b.nn_conv(x, self.constant(3, x.shape[1], 1, 1))], axis=1)
 
-    def image_slice(self, x: Value) -> Value:
+    def image_slice(self, x: Value) -> Value | None:
+        if x.shape[1] < 3:
+            return None
         return self.b.tensor_slice(x, starts=[1], ends=[3], axes=[1], steps=[1])
 
     def image_shuffle(self, x: Value) -> Value | None:
