@@ -15,8 +15,6 @@ from lepton_backends.tvm.tir import Expr, Index, Stmt
 from lepton_ir.ir import DType
 from lepton_ir.target import Target
 
-_UNROLL = 4
-
 
 @template("nn.max_pool", "nn.avg_pool")
 def pool(view: KernelView, target: Target) -> Stmt:
