@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +16,7 @@ from lepton_ir.artifact import tensors
 from lepton_ir.artifact.archive import Archive, ArchiveWriter, damaged
 from lepton_ir.artifact.manifest import FORMAT, FORMAT_VERSION, Manifest, TensorSpec
 from lepton_ir.diagnostics import LeptonError
+from lepton_ir.files import written_aside
 
 MANIFEST = "manifest.json"
 LIBRARY = "lib.so"
@@ -73,7 +73,7 @@ class Artifact:
         """
         target = Path(path)
         try:
-            with _written_aside(target) as file:
+            with written_aside(target) as file:
                 self._write(file)
         except OSError as error:
             raise LeptonError(
@@ -185,16 +185,3 @@ def _read_golden(archive: Archive, manifest: Manifest) -> Golden | None:
         {spec.name: arrays[key] for key, spec in inputs.items()},
         {spec.name: arrays[key] for key, spec in outputs.items()},
     )
-
-
-@contextmanager
-def _written_aside(path: Path) -> Iterator[BinaryIO]:
-    """Open a file beside ``path`` that takes its place at the end, or vanishes on any exception."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with aside.open("wb") as file:
-            yield file
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise

@@ -105,13 +105,12 @@ def _read(file: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     from lepton_ir.diagnostics import LeptonError
+    from lepton_ir.files import written_aside
 
-    aside = path.with_name(f".{path.name}.part")
     try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        with written_aside(path) as file:
+            file.write(text.encode())
     except OSError as e:
-        aside.unlink(missing_ok=True)
         raise LeptonError(f"cannot write {path}", why=str(e)) from e
 
 

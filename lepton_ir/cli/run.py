@@ -123,15 +123,13 @@ def _check(name: str, outputs: dict[str, np.ndarray], want: np.ndarray) -> dict[
 def _save(path: Path, outputs: dict[str, np.ndarray]) -> None:
     import numpy as np
 
-    aside = path.with_name(f".{path.name}.part")
+    from lepton_ir.files import written_aside
+
     try:
-        with aside.open("wb") as file:
+        with written_aside(path) as file:
             np.savez(file, **outputs)  # type: ignore[arg-type]
-        aside.replace(path)
     except OSError as error:
         raise LeptonError("the outputs cannot be written", where=str(path), why=error.strerror or "") from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lepton_ir.diagnostics import LeptonError
+from lepton_ir.files import written_aside
 from lepton_ir.ir.constant import Constant
 from lepton_ir.ir.types import SAFETENSORS, DType
 
@@ -46,7 +46,10 @@ def save_weights(path: str | os.PathLike[str], constants: Mapping[str, Constant]
     }
     text = json.dumps({"__metadata__": metadata, **header}).encode()
     text += b" " * (-(len(text) + 8) % 64)
-    _write_atomically(Path(path), len(text).to_bytes(8, "little") + text, blobs)
+    with written_aside(Path(path)) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for blob in blobs:
+            file.write(blob.data)
 
 
 def _encode(constant: Constant, name: str, types: dict[str, list[Any]]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -62,19 +65,6 @@ def _encode(constant: Constant, name: str, types: dict[str, list[Any]]) -> tuple
         return data, {"dtype": SAFETENSORS[dtype], "shape": shape}
     types[name] = [dtype.value, shape]
     return data, {"dtype": "U8", "shape": [data.nbytes]}
-
-
-def _write_atomically(path: Path, head: bytes, blobs: list[np.ndarray]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(head)
-            for blob in blobs:
-                file.write(blob.data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
