@@ -49,8 +49,9 @@ def large(cache: Path, names: tuple[str, ...] = LARGE, dynamic: bool = False) ->
     return [cache / f"{name}{suffix}" for name in names]
 
 
-def _import_torchvision() -> object:
+def _declare_torchvision_operators() -> None:
     # torchvision's wheel is built for CUDA; beside a CPU build of torch it imports once its operators are declared.
+    # transformers imports it as well, where it is installed.
     import torch
 
     library = torch.library.Library("torchvision", "DEF")
@@ -60,16 +61,14 @@ def _import_torchvision() -> object:
         library.define(f"{name}(Tensor a) -> Tensor")
         library.define(f"_{name}_backward(Tensor a) -> Tensor")
     library.define("qroi_align(Tensor a) -> Tensor")
-    import torchvision.models
-
-    _import_torchvision.library = library  # type: ignore[attr-defined]
-    return torchvision.models
+    _declare_torchvision_operators.library = library  # type: ignore[attr-defined]
 
 
 def _vision(name: str) -> tuple[object, tuple[object, ...], list[str], tuple[dict[int, str], ...]]:
     import torch
+    import torchvision.models
 
-    model = getattr(_import_torchvision(), name)(weights=None).eval()
+    model = getattr(torchvision.models, name)(weights=None).eval()
     for layer in model.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.running_mean.normal_(0, 0.1)
@@ -102,6 +101,7 @@ def export(name: str, folder: Path, dynamic: bool) -> None:
     """Write one network as ONNX, opset 18."""
     import torch
 
+    _declare_torchvision_operators()
     torch.manual_seed(0)
     model, example, names, dims = _bert() if name == BERT else _vision(name)
     shapes = None
