@@ -141,19 +141,28 @@ def compile(
         seed,
         Path(dump_dir) if dump_dir is not None else None,
     )
-    return _compile(model, options, progress or (lambda phase: None))[0]
+    return compile_with_report(model, options, progress or (lambda phase: None)).artifact
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """What came of a compilation.
+
+    Attributes:
+        artifact: the artifact.
+        report: the verification's report, None where there was none.
+        unverified: why there was none, "" otherwise.
+    """
+
+    artifact: Artifact
+    report: VerifyReport | None = None
+    unverified: str = ""
 
 
 def compile_with_report(
     model: str | os.PathLike[str] | Module, options: CompileOptions, progress: Progress
-) -> tuple[Artifact, VerifyReport | None]:
-    """Compile as :func:`compile` does, and return the verification's report as well (None where it did not run)."""
-    return _compile(model, options, progress)
-
-
-def _compile(
-    model: str | os.PathLike[str] | Module, options: CompileOptions, progress: Progress
-) -> tuple[Artifact, VerifyReport | None]:
+) -> Compilation:
+    """Compile as :func:`compile` does, and say what came of the verification."""
     backend = find_backend(options.target)
     backend.prepare(options.target)
     progress("import")
@@ -172,10 +181,22 @@ def _compile(
     built = backend.build(module, options.target, progress)
     name = module.attributes.get("name") or (Path(model).stem if not isinstance(model, Module) else "model")
     artifact = _assemble(str(name), module, built, reference, options, conditions)
-    if reference is None or options.target.is_gpu:
-        return artifact, None
+    obstacle = _unverifiable(artifact, options)
+    if reference is None or obstacle:
+        return Compilation(artifact, None, obstacle)
     progress("verify")
-    return artifact, _check(artifact, model, reference, options)
+    return Compilation(artifact, _check(artifact, model, reference, options))
+
+
+def _unverifiable(artifact: Artifact, options: CompileOptions) -> str:
+    """Return why the artifact's numbers cannot be checked here, "" where they can."""
+    from lepton_ir.runtime.host import misfits
+
+    if not options.verify:
+        return "not asked for"
+    if options.target.is_gpu:
+        return f"it takes a {options.target.kind} device"
+    return "; ".join(misfits(artifact.manifest))
 
 
 def _reference(module: Module, model: str | os.PathLike[str] | Module, options: CompileOptions) -> Reference:

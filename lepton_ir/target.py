@@ -28,7 +28,8 @@ X86_LEVELS: dict[str, frozenset[str]] = {
 _V3_CPUS = ("haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2", "znver3")
 _V4_CPUS = ("skylake-avx512", "cascadelake", "icelake-server", "sapphirerapids", "znver4", "znver5")
 _VNNI_CPUS = ("cascadelake", "icelake-server", "sapphirerapids", "znver4", "znver5")
-_USED = ("avx512_vnni", "avx_vnni")
+_LLVM_NAMES = {"avx512_vnni": "avx512vnni", "avx_vnni": "avxvnni"}
+"""Instruction sets beyond the levels that are used where a machine has them: /proc/cpuinfo's name to LLVM's."""
 GPU_ARCHS = {"cuda": "sm_90", "rocm": "gfx90a", "opencl": ""}
 
 
@@ -78,6 +79,20 @@ class Target:
     @property
     def has_vnni(self) -> bool:
         return "avx512_vnni" in self.features or "avx_vnni" in self.features
+
+    @property
+    def llvm_processor(self) -> str:
+        """The processor that LLVM generates code for: the highest psABI level within ``features``.
+
+        LLVM uses all that a processor named by its model can do (``sapphirerapids`` has float16 arithmetic), and an
+        artifact is only checked for ``features``.
+        """
+        return next((level for level in reversed(X86_LEVELS) if X86_LEVELS[level] <= self.features), self.mcpu)
+
+    @property
+    def llvm_attributes(self) -> list[str]:
+        """What ``features`` has beyond :attr:`llvm_processor`, in LLVM's spelling."""
+        return sorted(f"+{_LLVM_NAMES[f]}" for f in self.features if f in _LLVM_NAMES)
 
     @property
     def vector_bytes(self) -> int:
@@ -198,7 +213,7 @@ def host_target() -> Target:
         level = "generic"
         features = frozenset({"neon"})
     else:
-        features = X86_LEVELS[level] | (found & frozenset(_USED))
+        features = X86_LEVELS[level] | (found & _LLVM_NAMES.keys())
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Target(
         "cpu", level, "", features, threads, _cache_bytes("index0", 32 * 1024), _cache_bytes("index2", 512 * 1024)

@@ -22,7 +22,7 @@ from lepton_ir.cli.options import (
 
 if TYPE_CHECKING:
     from lepton_ir.artifact import Artifact
-    from lepton_ir.verification import VerifyReport
+    from lepton_ir.compiler import Compilation
 
 
 def compile(
@@ -83,10 +83,10 @@ def compile(
     started = time.perf_counter()
     console.print(f"[bold]compiling[/] {model} for {options.target}", highlight=False)
     with PhaseReporter(console, quiet=json).running() as phases:
-        artifact, report = compile_with_report(model, options, phases)
+        compilation = compile_with_report(model, options, phases)
         phases("write")
-        saved = artifact.save(path)
-    summary = _summary(saved, report, path, time.perf_counter() - started, phases.seconds)
+        saved = compilation.artifact.save(path)
+    summary = _summary(saved, compilation, path, time.perf_counter() - started, phases.seconds)
     if json:
         print_json(summary)
         return
@@ -94,7 +94,7 @@ def compile(
 
 
 def _summary(
-    artifact: Artifact, report: VerifyReport | None, path: Path, seconds: float, phases: dict[str, float]
+    artifact: Artifact, compilation: Compilation, path: Path, seconds: float, phases: dict[str, float]
 ) -> dict[str, Any]:
     from lepton_ir.cli.measure import peak_memory_bytes
 
@@ -105,7 +105,8 @@ def _summary(
         "inputs": [str(s) for s in artifact.manifest.inputs],
         "outputs": [str(s) for s in artifact.manifest.outputs],
         "target": dict(artifact.manifest.target),
-        "verification": report.to_json() if report is not None else None,
+        "verification": compilation.report.to_json() if compilation.report is not None else None,
+        "unverified": compilation.unverified,
         "seconds": round(seconds, 3),
         "phases": {name: round(s, 3) for name, s in phases.items()},
         "peak_memory_bytes": peak_memory_bytes(),
@@ -117,7 +118,7 @@ def _print_table(summary: dict[str, Any]) -> None:
 
     flops, activations = summary["flops"], summary["activation_bytes"]
     verification = summary["verification"]
-    checked = "not verified"
+    checked = f"not verified: {summary['unverified']}"
     if verification is not None:
         worst = max((o["relative_error"] for o in verification["outputs"]), default=0.0)
         checked = f"agrees with {verification['reference']}, largest error {worst:.1e} of the largest value"

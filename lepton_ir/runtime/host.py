@@ -25,7 +25,7 @@ def check_host(artifact: Artifact, features: frozenset[str] | None = None) -> No
         LeptonError: another processor architecture, a missing instruction set or an incompatible TVM; all of what
             does not fit is named.
     """
-    problems = _problems(artifact.manifest, cpu_features() if features is None else features)
+    problems = misfits(artifact.manifest, features)
     if problems:
         raise LeptonError(
             "the artifact does not fit this machine",
@@ -36,7 +36,9 @@ def check_host(artifact: Artifact, features: frozenset[str] | None = None) -> No
         )
 
 
-def _problems(manifest: Manifest, features: frozenset[str]) -> list[str]:
+def misfits(manifest: Manifest, features: frozenset[str] | None = None) -> list[str]:
+    """Return why an artifact with this manifest does not run on a machine with these ``features`` (here by default)."""
+    features = cpu_features() if features is None else features
     problems: list[str] = []
     if _machine(manifest.machine) != _machine(platform.machine()):
         problems.append(f"its code is for {manifest.machine} processors, this machine is {platform.machine()}")

@@ -41,3 +41,10 @@ def test_indices_beyond_31_bits_stay_wide() -> None:
         [passes.BindTarget(tvm_target(host_target())), passes.FlattenBuffer(), passes.NarrowDataType(32)]
     )(module)
     assert "int32" not in str(lowered["main"].body)
+
+
+def test_code_uses_only_the_instruction_sets_that_are_checked_for() -> None:
+    # LLVM's sapphirerapids has float16 arithmetic, which no feature of the manifest asks for.
+    target = tvm_target(parse_target("cpu", mcpu="sapphirerapids"))
+    assert str(target.attrs["mcpu"]) == "x86-64-v4"
+    assert list(target.attrs["mattr"]) == ["+avx512vnni"]

@@ -7,7 +7,8 @@ import onnx
 import pytest
 
 import lepton_ir
-from lepton_ir.compiler import import_model
+from lepton_ir.compiler import CompileOptions, compile_with_report, import_model
+from lepton_ir.target import parse_target
 from lepton_ir.verification import verify
 
 ROOT = Path(__file__).parents[2]
@@ -90,3 +91,12 @@ def test_import_keeps_names_and_dynamic_dims():
     assert [a.name for a in module.main.arguments] == ["image"]
     assert str(module.main.arguments[0].type) == "tensor<Nx1x8x8xf32>"
     assert module.main.result_names == ("logits",)
+
+
+def test_a_model_for_another_processor_compiles_unverified(monkeypatch):
+    monkeypatch.setattr("lepton_ir.runtime.host.cpu_features", lambda: frozenset({"sse2"}))
+    options = CompileOptions(parse_target("cpu", mcpu="x86-64-v3"))
+    compilation = compile_with_report(ROOT / "examples" / "digits" / "digits.onnx", options, lambda phase: None)
+    assert compilation.report is None
+    assert "avx2" in compilation.unverified and "this processor lacks" in compilation.unverified
+    assert compilation.artifact.golden is not None

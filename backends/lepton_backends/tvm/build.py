@@ -33,7 +33,8 @@ Progress = Callable[[int, int], None]
 
 def tvm_target(target: Target) -> tvm.target.Target:
     """Return TVM's description of a CPU target."""
-    return tvm.target.Target({"kind": "llvm", "mcpu": target.mcpu, "num-cores": target.num_threads})
+    processor = {"mcpu": target.llvm_processor, "mattr": target.llvm_attributes}
+    return tvm.target.Target({"kind": "llvm", **processor, "num-cores": target.num_threads})
 
 
 def lower_relax(module: IRModule) -> IRModule:

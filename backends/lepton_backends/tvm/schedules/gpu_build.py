@@ -13,7 +13,7 @@ from tvm import relax
 from tvm.ir import IRModule
 from tvm.relax import _ffi_api as relax_ffi
 
-from lepton_backends.tvm.build import lower_relax
+from lepton_backends.tvm.build import lower_relax, tvm_target
 from lepton_backends.tvm.linker import find_linker, link_shared
 from lepton_backends.tvm.schedules.gpu_device import DeviceCode, device_code
 from lepton_backends.tvm.schedules.gpu_quiet import quiet
@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 def tvm_gpu_target(target: Target) -> tvm.target.Target:
     """Return TVM's description of a GPU target, with the CPU that runs the host code."""
-    host = tvm.target.Target({"kind": "llvm", "mcpu": target.mcpu, "num-cores": target.num_threads})
+    host = tvm_target(target)
     return gpu_target(target.kind, target.arch, host)
 
 
