@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lepton_ir.analysis.assumptions import Assumption, assumptions
+from lepton_ir.analysis.assumptions import Assumption, assumptions, insert_requirements
 from lepton_ir.backend import BuildResult, find_backend
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import Constant, Module
@@ -75,10 +75,10 @@ def import_model(model: str | os.PathLike[str] | Module, dims: Mapping[str, int]
     import lepton_ir.ops  # noqa: F401 - defines the operators
     from lepton_ir.frontend import load_model
 
-    if isinstance(model, Module):
-        return model.clone()
     settings: dict[str, Any] = {"dims": dict(dims)} if dims else {}
-    return load_model(model, **settings)
+    module = model.clone() if isinstance(model, Module) else load_model(model, **settings)
+    insert_requirements(module)
+    return module
 
 
 def optimize(module: Module, options: CompileOptions) -> None:

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import lepton_ir.ops  # noqa: F401 - the rules are for its operators
+from lepton_ir.ir.core import Block
+from lepton_ir.ir.core import Operation as CoreOperation
 from lepton_ir.ir.dim import Dim, evaluate, is_nonnegative, product, symbols
 from lepton_ir.ir.location import Location
-from lepton_ir.ir.module import Function
+from lepton_ir.ir.module import Function, Module
 from lepton_ir.ir.opdef import Operation
 from lepton_ir.ir.types import TensorType
 from lepton_ir.ops.elementwise import Elementwise
+from lepton_ir.ops.runtime_dims import Require, holds
 from lepton_ir.ops.slicing import resolve_bounds
 from lepton_ir.ops.support import normalize_axes, normalize_axis
 
@@ -30,7 +33,7 @@ class Assumption:
 
     Attributes:
         left: a dimension.
-        relation: "==" or "<=".
+        relation: "==", "<=" or "broadcasts" (equal, or 1 on the left).
         right: the other dimension.
         location: the first operation that relies on it.
     """
@@ -46,8 +49,7 @@ class Assumption:
         Raises:
             KeyError: a dimension has no size.
         """
-        left, right = evaluate(self.left, sizes), evaluate(self.right, sizes)
-        return left == right if self.relation == "==" else left <= right
+        return holds(evaluate(self.left, sizes), self.relation, evaluate(self.right, sizes))
 
     def symbols(self) -> frozenset[str]:
         """Return the names of the dimensions in it."""
@@ -62,22 +64,62 @@ def assumptions(function: Function) -> tuple[Assumption, ...]:
 
     Operations inside of regions are left out: whether they run is not known beforehand.
     """
-    known = frozenset().union(*(a.type.symbols() for a in function.arguments if isinstance(a.type, TensorType)))
+    known = argument_symbols(function)
     found: dict[Pair, Assumption] = {}
     for op in function.body.ops:
-        if not isinstance(op, Operation):
-            continue
-        for pair in (*_RULES.get(op.name, _nothing)(op), *_broadcast(op), *_sizes(op)):
-            left, relation, right = pair
-            condition = Assumption(left, relation, right, op.location)
-            if pair not in found and condition.symbols() <= known and not _is_certain(pair):
+        for pair in pairs(op):
+            condition = Assumption(*pair, op.location)
+            if pair not in found and condition.symbols() <= known:
                 found[pair] = condition
     return tuple(found.values())
 
 
+def insert_requirements(module: Module) -> None:
+    """Have the program check, right before they matter, the conditions that no look at the inputs' shapes decides.
+
+    These are the conditions on dimensions that data decides, and those of operations inside of regions.
+    """
+    for function in module.functions.values():
+        known = argument_symbols(function) if function.name == "main" else frozenset()
+        _require_in(function.body, known, set(), nested=False)
+
+
+def _require_in(block: Block, known: frozenset[str], checked: set[Pair], nested: bool) -> None:
+    for op in list(block.ops):
+        if isinstance(op, Require):
+            checked.add((op.left, op.relation, op.right))
+        for pair in pairs(op):
+            left, relation, right = pair
+            decided = not nested and symbols(left) | symbols(right) <= known
+            if decided or pair in checked:
+                continue
+            checked.add(pair)
+            require = Require.build(left=left, relation=relation, right=right, location=op.location)
+            block.insert_before(op, require)
+        if op.name != "kernel":
+            for region in op.regions:
+                _require_in(region.block, known, set(checked), nested=True)
+
+
+def argument_symbols(function: Function) -> frozenset[str]:
+    """Return the names of dimensions in the types of a function's arguments."""
+    return frozenset().union(*(a.type.symbols() for a in function.arguments if isinstance(a.type, TensorType)))
+
+
+def pairs(op: CoreOperation) -> Iterator[Pair]:
+    """Yield the conditions that an operation relies on and that are not certain to hold."""
+    if not isinstance(op, Operation):
+        return
+    for pair in (*_RULES.get(op.name, _nothing)(op), *_broadcast(op), *_sizes(op)):
+        if not _is_certain(pair):
+            yield pair
+
+
 def _is_certain(pair: Pair) -> bool:
     left, relation, right = pair
-    return left == right if relation == "==" else is_nonnegative(right - left)
+    if relation == "<=":
+        return is_nonnegative(right - left)
+    return left == right or (relation == "broadcasts" and left == 1)
 
 
 def _nothing(op: Any) -> Iterable[Pair]:
@@ -93,14 +135,14 @@ def _sizes(op: Operation) -> Iterator[Pair]:
 def _broadcast(op: Operation) -> Iterator[Pair]:
     if isinstance(op, Elementwise) and len(op.present_operands) > 1:
         for value in op.present_operands:
-            yield from _aligned(value.shape, op.results[0].shape)
+            yield from _aligned(value.shape, op.results[0].shape, "broadcasts")
 
 
-def _aligned(have: Sequence[Dim], want: Sequence[Dim]) -> Iterator[Pair]:
+def _aligned(have: Sequence[Dim], want: Sequence[Dim], relation: str = "==") -> Iterator[Pair]:
     """Yield that dimensions are equal, the last with the last, except those of size 1."""
     for d, e in zip(reversed(have), reversed(want), strict=False):
         if d != 1:
-            yield d, "==", e
+            yield d, relation, e
 
 
 def _slice(op: Any) -> Iterator[Pair]:
@@ -114,7 +156,7 @@ def _slice(op: Any) -> Iterator[Pair]:
 
 
 def _expand(op: Any) -> Iterator[Pair]:
-    yield from _aligned(op.x.shape, op.shape)
+    yield from _aligned(op.x.shape, op.shape, "broadcasts")
 
 
 def _reshape(op: Any) -> Iterator[Pair]:

@@ -43,7 +43,7 @@ class Condition:
 
     Attributes:
         left: a dimension.
-        relation: "==" or "<=".
+        relation: "==", "<=" or "broadcasts" (equal, or 1 on the left).
         right: the other dimension.
         where: the first operation that relies on it.
     """
@@ -58,7 +58,9 @@ class Condition:
         if not (symbols(self.left) | symbols(self.right)) <= sizes.keys():
             return True
         left, right = evaluate(self.left, sizes), evaluate(self.right, sizes)
-        return left == right if self.relation == "==" else left <= right
+        if self.relation == "<=":
+            return left <= right
+        return left == right or (self.relation == "broadcasts" and left == 1)
 
     def to_json(self) -> dict[str, Any]:
         left, right = dim_to_json(self.left), dim_to_json(self.right)

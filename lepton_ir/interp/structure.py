@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lepton_ir.interp.binding import BindingError
 from lepton_ir.ir.core import Operation
+from lepton_ir.ir.dim import evaluate
+from lepton_ir.ops.runtime_dims import LARGEST, Bind, Require, holds
 
 if TYPE_CHECKING:
     from lepton_ir.interp.interpreter import Frame
@@ -54,3 +57,29 @@ def _kernel(frame: Frame, op: Operation, operands: Sequence[Any]) -> Sequence[An
 @rule("call")
 def _call(frame: Frame, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
     return frame.interpreter.call(op.attributes["callee"], operands)
+
+
+@rule("control.require")
+def _check(frame: Frame, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
+    if not bool(operands[0]):
+        raise BindingError(str(op.attributes["message"]))
+    return ()
+
+
+@rule("dims.bind")
+def _bind(frame: Frame, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
+    assert isinstance(op, Bind)
+    for name, number in zip(op.names(), operands[0].tolist(), strict=True):
+        if not 0 <= number <= LARGEST:
+            raise BindingError(f"a {op.what} is {number}, but must be between 0 and 2**48")
+        frame.env[name] = number
+    return ()
+
+
+@rule("dims.require")
+def _require(frame: Frame, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
+    assert isinstance(op, Require)
+    left, right = evaluate(op.left, frame.env), evaluate(op.right, frame.env)
+    if not holds(left, op.relation, right):
+        raise BindingError(f"{op.left} {op.relation} {op.right} does not hold: they are {left} and {right}")
+    return ()

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import ml_dtypes
 import numpy as np
 
-from lepton_ir.ir.dim import Dim, is_static, product, substitute, symbols
+from lepton_ir.ir.dim import Dim, dmax, is_static, product, substitute, symbols
 
 
 class DType(enum.Enum):
@@ -227,8 +227,8 @@ def tensor(shape: Sequence[Dim], dtype: DType = DType.F32) -> TensorType:
 def broadcast_shapes(*shapes: Sequence[Dim]) -> tuple[Dim, ...]:
     """Return the numpy broadcast of the shapes.
 
-    A symbolic dimension against a number other than 1 takes the number; two different symbolic
-    dimensions are not known to be equal.
+    A symbolic dimension against a number other than 1 takes the number; of two different symbolic dimensions, which
+    may turn out to be equal or one of them 1, it is the larger one.
 
     Raises:
         ValueError: two dimensions cannot be broadcast.
@@ -243,7 +243,9 @@ def broadcast_shapes(*shapes: Sequence[Dim]) -> tuple[Dim, ...]:
                 continue
             if (isinstance(dim, int) and dim == 1) or (isinstance(d, int) and not isinstance(dim, int)):
                 dim = d
-            elif (isinstance(dim, int) and isinstance(d, int)) or (not isinstance(d, int) and not isinstance(dim, int)):
+            elif not isinstance(d, int) and not isinstance(dim, int):
+                dim = dmax(dim, d)
+            elif isinstance(dim, int) and isinstance(d, int):
                 listed = " and ".join(f"[{', '.join(map(str, s))}]" for s in shapes)
                 raise ValueError(f"shapes {listed} do not broadcast: {dim} against {d}")
         out.append(dim)

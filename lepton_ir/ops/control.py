@@ -51,7 +51,10 @@ class Call(Operation):
 
 
 class If(Operation):
-    """Runs one of two regions, which may use the values around them, and gives what it yields."""
+    """Runs one of two regions, which may use the values around them, and gives what it yields.
+
+    Where the regions yield values of different sizes, the type of the result names the size, as ``dims.bind`` does.
+    """
 
     name = "control.if"
     canonicalizations = (shape_folds.if_decided,)
@@ -64,7 +67,8 @@ class If(Operation):
         first, second = yielded_types(self.then_region), yielded_types(self.else_region)
         if len(first) != len(second):
             raise InferenceError(f"the branches of control.if yield {len(first)} and {len(second)} values")
-        return [_join(a, b) for a, b in zip(first, second, strict=True)]
+        stated = [r.type for r in self.results] if self.results else [None] * len(first)
+        return [_join(a, b, s) for a, b, s in zip(first, second, stated, strict=True)]
 
     def verify(self) -> None:
         _check_condition("the condition of control.if", self.condition)
@@ -101,6 +105,21 @@ class Loop(Operation):
             raise InferenceError("the body of control.loop yields whether to go on and the carried values")
 
 
+class Require(Operation):
+    """Ends the run with an error unless a condition holds."""
+
+    name = "control.require"
+    has_side_effects = True
+    condition: Value = operand("bool, rank 0")
+    message = attribute(str, doc="the error's message")
+
+    def infer(self) -> Sequence[Type]:
+        return []
+
+    def verify(self) -> None:
+        _check_condition("the condition of control.require", self.condition)
+
+
 class Kernel(Operation):
     """Operations that become one function of machine code; nothing from outside is used but the operands.
 
@@ -132,10 +151,17 @@ def yielded_types(body: Region) -> list[Type]:
     return [] if last is None else [v.type for v in last.present_operands]
 
 
-def _join(a: Type, b: Type) -> Type:
-    if a != b:
+def _join(a: Type, b: Type, stated: Type | None) -> Type:
+    """Return the type of a value that is of either type; a result that is said to be of some size may have any."""
+    if a == b:
+        return a
+    if isinstance(a, SequenceType) and isinstance(b, SequenceType):
+        return SequenceType(_join(a.element, b.element, stated.element if isinstance(stated, SequenceType) else None))
+    alike = isinstance(a, TensorType) and isinstance(b, TensorType) and a.dtype is b.dtype and a.rank == b.rank
+    if not alike or not isinstance(stated, TensorType) or stated.rank != a.rank:  # type: ignore[union-attr]
         raise InferenceError(f"the branches of control.if yield {a} and {b} in one place")
-    return a
+    shapes = zip(a.shape, b.shape, stated.shape, strict=True)  # type: ignore[union-attr]
+    return TensorType(tuple(d if d == e else s for d, e, s in shapes), a.dtype)  # type: ignore[union-attr]
 
 
 def _check_condition(what: str, value: Value) -> None:

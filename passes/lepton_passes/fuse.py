@@ -25,7 +25,10 @@ from lepton_passes.fuse_rules import (
     same_size,
 )
 
-OUTSIDE = frozenset({"const", "kernel", "tensor.reshape", "control.if", "control.loop", "call", "return", "yield"})
+OUTSIDE = frozenset(
+    {"const", "kernel", "tensor.reshape", "control.if", "control.loop", "call", "return", "yield"}
+    | {"dims.bind", "dims.require", "control.require"}
+)
 """What stands beside kernels in kernel form."""
 
 _BODY = Prologue.ANY

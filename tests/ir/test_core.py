@@ -20,6 +20,7 @@ from lepton_ir.ir import (
     sym,
     tensor,
 )
+from lepton_ir.ir.dim import dmax
 from lepton_ir.ir.opdef import REGISTRY, Operation, attribute, operand, result
 
 
@@ -168,8 +169,9 @@ def test_broadcast_of_symbols():
     n, s = sym("N"), sym("S")
     assert broadcast_shapes([n, 1, s], [s]) == (n, 1, s)
     assert broadcast_shapes([n], [4]) == (4,)
+    assert broadcast_shapes([n], [s]) == (dmax(n, s),)
     with pytest.raises(ValueError, match="do not broadcast"):
-        broadcast_shapes([n], [s])
+        broadcast_shapes([3], [4])
 
 
 def test_types_print_as_in_the_text_form():

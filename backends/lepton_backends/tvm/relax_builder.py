@@ -76,6 +76,7 @@ class FunctionBuilder:
         self.values: dict[Value, Any] = {}
 
     def parameter(self, name: str, type_: TensorType) -> relax.Var:
+        self.symbols.bind(sorted(type_.symbols()))
         return relax.Var(name, self.symbols.type(type_))
 
     def function(self, name: str, params: Sequence[relax.Var], body: Callable[[], Sequence[Any]]) -> relax.Function:
@@ -103,13 +104,22 @@ class FunctionBuilder:
 
     def scope(self, emit: Callable[[], Sequence[Any]]) -> relax.SeqExpr:
         """Return what ``emit`` emits, with the tuple of what it returns, as an expression of its own."""
+        outside = dict(self.symbols.bound)
         self.builder._begin_binding_block()
         value = self.builder.emit(relax.Tuple(emit()))
+        self.symbols.bound = outside
         return relax.SeqExpr([self.builder._end_block()], value)
 
     def unpack(self, value: Any, count: int) -> list[Any]:
         """Return the fields of a tuple."""
         return [self.builder.emit(relax.TupleGetItem(value, i)) for i in range(count)]
+
+    def named(self, value: Any, type_: TensorType) -> Any:
+        """Return a value as one of the type ``type_``, whose dimensions get names where they have none yet."""
+        if type_.symbols() <= self.symbols.bound.keys():
+            return value
+        self.symbols.bind(sorted(type_.symbols()))
+        return self.builder.match_cast(value, self.symbols.type(type_))
 
     def call_kernel(self, symbol: str, arguments: Sequence[Any], types: Sequence[Any]) -> list[Any]:
         """Call a kernel, the symbolic dimensions that it needs included."""

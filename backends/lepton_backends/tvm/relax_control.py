@@ -25,7 +25,7 @@ _NO_LIMIT = 2**63 - 1
 def _if(b: FunctionBuilder, op: Operation) -> list[Any]:
     then, other = (b.scope(lambda block=region.block: b.block(block)) for region in op.regions)  # type: ignore[misc]
     chosen = b.builder.emit(relax.If(b.values[op.present_operands[0]], then, other))
-    return b.unpack(chosen, len(op.results))
+    return [b.named(v, r.tensor) for v, r in zip(b.unpack(chosen, len(op.results)), op.results, strict=True)]
 
 
 @emits("call")
@@ -88,8 +88,9 @@ class _Callee:
         self.name = name
         self.inner = FunctionBuilder(caller.program)
         # Binds every symbol, whether or not a parameter's shape has it by itself.
-        names = caller.program.dims[name] = caller.symbols.names()
+        names = caller.program.dims[name] = list(caller.symbols.bound)
         dims = [self.inner.symbols.variable(symbol) for symbol in names]
+        self.inner.symbols.bind(names)
         self.params = [relax.Var("dims", relax.ShapeType(dims))]
         for i, value in enumerate(values):
             self.inner.values[value] = self.inner.parameter(f"arg{i}", value.tensor)

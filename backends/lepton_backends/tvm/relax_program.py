@@ -13,7 +13,7 @@ from typing import Any
 from tvm import relax, tirx
 from tvm.ir import IRModule
 
-from lepton_backends.tvm import relax_control  # noqa: F401 - registers branches, calls and loops
+from lepton_backends.tvm import relax_control, relax_dims  # noqa: F401 - register what stands outside of kernels
 from lepton_backends.tvm.relax_builder import FunctionBuilder, Program, outside_kernels
 from lepton_ir.ir import Constant, Module
 

@@ -13,10 +13,15 @@ from lepton_ir.ir.dim import Dim, Func, Sym
 
 
 class Symbols:
-    """The symbolic dimensions of one Relax function, as its variables."""
+    """The symbolic dimensions of one Relax function, as its variables.
+
+    Attributes:
+        bound: the names that have a value at the place where code is being emitted.
+    """
 
     def __init__(self) -> None:
         self._variables: dict[str, tirx.Var] = {}
+        self.bound: dict[str, None] = {}
 
     def variable(self, name: str) -> tirx.Var:
         """Return the variable of the symbol ``name``."""
@@ -24,9 +29,9 @@ class Symbols:
             self._variables[name] = tirx.Var(name, "int64")
         return self._variables[name]
 
-    def names(self) -> list[str]:
-        """Return the symbols asked for so far, in that order."""
-        return list(self._variables)
+    def bind(self, names: Iterable[str]) -> None:
+        """Make names known from here on."""
+        self.bound.update(dict.fromkeys(names))
 
     def shape(self, dims: Iterable[Dim]) -> relax.ShapeExpr:
         return relax.ShapeExpr([self.dim(d) for d in dims])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lepton_frontends.onnx.rules import UnsupportedError
+from lepton_frontends.onnx.runtime_values import MOST_CHOICES, ChoiceNeededError, bound_dims, partial_dims
 from lepton_ir.analysis.shape_value import symbolic_value
 from lepton_ir.ir.builder import Builder
 from lepton_ir.ir.core import Block, Value
@@ -130,28 +131,37 @@ class OnnxBuilder(Builder):
         return x if tuple(x.shape) == tuple(shape) else self.tensor_reshape(x, shape=tuple(shape))
 
     def dims(self, value: Value, what: str) -> tuple[Dim, ...]:
-        """Return the dimensions that a tensor of integers holds, flat.
+        """Return the dimensions that a tensor of integers holds, flat; those that data decides get fresh names.
 
         Raises:
-            UnsupportedError: they are known only at run time.
+            UnsupportedError: how many there are is not known.
         """
-        constant = self.array(value)
-        found = symbolic_value(value, self.importer.shape_values) if constant is None else constant
-        if found is None:
-            raise UnsupportedError(
-                f"the {what} is computed from data at run time",
-                "shapes may depend on the inputs' shapes, not on their contents; "
-                'fix the input that it comes from, with constants={"name": array}',
-            )
-        return tuple(_dim(d) for d in np.asarray(found, dtype=object).reshape(-1))
+        return bound_dims(self, value, partial_dims(self, value), what)
 
-    def ints(self, value: Value, what: str) -> tuple[int, ...]:
+    def ints(
+        self, value: Value, what: str, among: range | None = None, wrap: int = 0, only: Collection[int] = ()
+    ) -> tuple[int, ...]:
         """Return the numbers that a tensor of integers holds, flat.
+
+        Args:
+            value: the tensor.
+            what: what it holds, to name in errors.
+            among: all values that its elements may have, where these are few.
+            wrap: not 0 where the elements are different axes: this number is added to negative ones.
+            only: those ``among`` which are possible here; all of them where it is empty.
 
         Raises:
             UnsupportedError: they are known only at run time, or depend on dynamic dimensions.
+            ChoiceNeededError: they are known only at run time, and are ``among`` few.
         """
-        found = self.dims(value, what)
+        found = partial_dims(self, value)
+        if None in found:
+            if among and len(among) ** len(found) <= MOST_CHOICES:
+                raise ChoiceNeededError(value, what, among, wrap, len(found), only)
+            raise UnsupportedError(
+                f"the {what} is computed from data at run time",
+                'fix the input that it comes from, with constants={"name": array}',
+            )
         symbolic = [d for d in found if not isinstance(d, int)]
         if symbolic:
             raise UnsupportedError(
@@ -159,6 +169,17 @@ class OnnxBuilder(Builder):
                 'give the dimension a size, with dims={"name": size}',
             )
         return tuple(int(d) for d in found if isinstance(d, int))
+
+    def axes_in(
+        self, value: Value, rank: int, what: str = "list of axes", only: Collection[int] = ()
+    ) -> tuple[int, ...]:
+        """Return the axes that a tensor names, counted from 0 or the end; ``only`` some may be possible.
+
+        Raises:
+            UnsupportedError: they are known only at run time and may be too many.
+            ChoiceNeededError: they are known only at run time.
+        """
+        return self.ints(value, what, range(rank), rank, only)
 
     def floats(self, value: Value, what: str) -> tuple[float, ...]:
         """Return the numbers that a constant tensor holds, flat.
@@ -205,7 +226,3 @@ def _is_small(value: Value) -> bool:
 def _is_symbolic(array: Any) -> bool:
     flat = np.asarray(array, dtype=object).reshape(-1)
     return any(not isinstance(d, (int, bool, np.integer, np.bool_)) for d in flat)
-
-
-def _dim(value: Any) -> Dim:
-    return int(value) if isinstance(value, (int, np.integer, np.bool_, float, np.floating)) else value

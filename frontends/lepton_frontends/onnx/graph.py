@@ -10,10 +10,12 @@ import numpy as np
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, defs
 
 from lepton_frontends.onnx.attributes import bind_references, node_attributes
+from lepton_frontends.onnx.branches import choose
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.functions import schema_function
 from lepton_frontends.onnx.order import ordered
 from lepton_frontends.onnx.rules import Rule, UnsupportedError, UseFunctionBodyError, find_rule, refusal, versions
+from lepton_frontends.onnx.runtime_values import ChoiceNeededError
 from lepton_frontends.onnx.scope import FAILED, Failed, Named, Scope, ValueList
 from lepton_frontends.onnx.tensors import TensorReader
 from lepton_ir.diagnostics import Diagnostic, DiagnosticSink, LeptonError
@@ -41,6 +43,7 @@ class GraphImporter:
         budget: how many nodes may still come out of calls of functions and unrolled loops.
         findings: what could not be imported.
         shape_values: the contents of shape tensors, as far as they are known.
+        symbols: the names of dimensions that are taken.
     """
 
     file: str
@@ -49,7 +52,16 @@ class GraphImporter:
     budget: int = 200_000
     findings: DiagnosticSink = field(default_factory=DiagnosticSink)
     shape_values: dict[Value, np.ndarray | None] = field(default_factory=dict)
+    symbols: set[str] = field(default_factory=set)
     _calls: list[FunctionKey] = field(default_factory=list)
+
+    def fresh_name(self) -> str:
+        """Return a name for a dimension that no other has."""
+        number = len(self.symbols)
+        while f"r{number}" in self.symbols:
+            number += 1
+        self.symbols.add(f"r{number}")
+        return f"r{number}"
 
     def constants(self, graph: GraphProto, scope: Scope, b: OnnxBuilder) -> None:
         """Bind the initializers of a graph."""
@@ -195,11 +207,29 @@ class GraphImporter:
                 return rule.lower(b, *given, **attributes)
             except UseFunctionBodyError:
                 pass
+            except ChoiceNeededError as choice:
+                return self._choose(choice, node, inputs, b)
         tensors = [v for v in inputs if not isinstance(v, ValueList)]
         body = schema_function(node, key[0], b.opset, tensors) if len(tensors) == len(inputs) else None
         if body is None:
             raise self._unsupported(node, b.scope, rule)
         return self._call(key, body, node, inputs, b)
+
+    def _choose(
+        self, choice: ChoiceNeededError, node: NodeProto, inputs: Sequence[Value | ValueList | None], b: OnnxBuilder
+    ) -> Any:
+        """Lower a node once for each value that a parameter of it may have."""
+        self.spend(len(choice.choices))
+        value = choice.value
+
+        def lower(inner: OnnxBuilder, numbers: tuple[int, ...]) -> list[Value]:
+            inner.node, inner.scope, inner.opset = node, b.scope, b.opset
+            array = np.array(numbers, value.tensor.dtype.numpy).reshape(value.tensor.static_shape)
+            given = inner.const(array)
+            results = self._lower(node, [given if v is value else v for v in inputs], inner)
+            return list(results) if isinstance(results, (tuple, list)) else [results]
+
+        return choose(b, choice, lower)
 
     def _check_supported(self, node: NodeProto, scope: Scope) -> None:
         """Check a node whose inputs could not be imported, so that one run reports every operator that is missing."""

@@ -198,6 +198,7 @@ def _bind_inputs(
         else:
             scope.values[info.name] = main.body.add_argument(kind, info.name)
     symbols = frozenset().union(*(a.tensor.symbols() for a in main.arguments))
+    b.importer.symbols |= symbols
     types.check_all_used(names, symbols)
 
 

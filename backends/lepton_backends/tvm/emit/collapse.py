@@ -40,7 +40,15 @@ def leaves(view: KernelView, value: Value) -> list[Value] | None:
 
 def _is_elementwise(op: Operation) -> bool:
     """Return whether elements depend only on those at the same place (a constant: on nothing)."""
-    return op.name in rules.SCALARS or (op.name == "const" and op.result.tensor.size == 1)
+    if op.name in rules.SCALARS:
+        return all(_is_aligned(v, op.results[0]) for v in op.present_operands)
+    return op.name == "const" and op.result.tensor.size == 1
+
+
+def _is_aligned(value: Value, result: Value) -> bool:
+    """Return whether it is certain along which axes an operand broadcasts: a dynamic dimension may turn out to be 1."""
+    wanted = result.shape[result.rank - value.rank :]
+    return all(d in (1, e) for d, e in zip(value.shape, wanted, strict=True))
 
 
 def collapse_groups(shape: Sequence[object], values: Sequence[Value]) -> list[range]:
@@ -92,6 +100,6 @@ class CollapsedView(KernelView):
         self._prologue.append(declaration)
         return view
 
-    def broadcast_index(self, value: Value, indices: Sequence[Expr]) -> list[Expr]:
+    def broadcast_index(self, value: Value, indices: Sequence[Expr], result: Value | None = None) -> list[Expr]:
         own = [any(_axis_signature(value, a, self.rank) for a in group) for group in self.groups]
         return [i if has else tir.index(0) for i, has in zip(indices, own, strict=True)]

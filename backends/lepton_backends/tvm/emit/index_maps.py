@@ -82,7 +82,7 @@ def transpose_forward(view: KernelView, op: Operation, indices: Sequence[Expr]) 
 
 @index_map("tensor.expand")
 def expand(view: KernelView, op: Operation, indices: Sequence[Expr]) -> list[Expr]:
-    return view.broadcast_index(op.present_operands[0], indices)
+    return view.broadcast_index(op.present_operands[0], indices, op.results[0])
 
 
 @index_map("tensor.full")

@@ -194,10 +194,24 @@ class KernelView:
         finally:
             self._memo = memo
 
-    def broadcast_index(self, value: Value, indices: Sequence[Expr]) -> list[Expr]:
-        """Return the index into an operand that broadcasts against a result, from the result's index."""
+    def broadcast_index(self, value: Value, indices: Sequence[Expr], result: Value | None = None) -> list[Expr]:
+        """Return the index into an operand that broadcasts against a result, from the result's index.
+
+        Args:
+            value: the operand.
+            indices: where in the result.
+            result: the result; dimensions that differ from its own may turn out to be 1.
+        """
         own = list(indices)[len(indices) - value.rank :]
-        return [tir.index(0) if d == 1 else i for d, i in zip(value.shape, own, strict=True)]
+        wanted = value.shape if result is None else result.shape[result.rank - value.rank :]
+        return [self._place(d, e, i) for d, e, i in zip(value.shape, wanted, own, strict=True)]
+
+    def _place(self, have: Dim, want: Dim, i: Expr) -> Expr:
+        if have == 1:
+            return tir.index(0)
+        if have == want:
+            return i
+        return tir.select(tir.index(self.dim(have)).equal(1), tir.broadcast(tir.index(0), tir.lanes_of(i)), i)
 
     def _element(self, value: Value, indices: Sequence[Expr]) -> Expr:
         if value in self._override:
@@ -218,7 +232,9 @@ class KernelView:
         if op.name == "const":
             return self._literal(op, indices)
         if op.name in rules.SCALARS:
-            operands = [v if v is None else self._element(v, self.broadcast_index(v, indices)) for v in op.operands]
+            operands = [
+                v if v is None else self._element(v, self.broadcast_index(v, indices, value)) for v in op.operands
+            ]
             return rules.SCALARS[op.name](op, operands)
         if op.name in rules.INDEX_MAPS:
             source = op.present_operands[0]

@@ -10,44 +10,44 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto
 
+from lepton_frontends.onnx.branches import condition_of, inner_builder, make_if
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.graph import DivergingError, PartlyImportedError, Rest
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_frontends.onnx.scope import Scope
 from lepton_ir.ir.core import Block, Region, Value
+from lepton_ir.ir.dim import symbols
 from lepton_ir.ir.types import DType, TensorType, Type
-from lepton_ir.ops.control import If
 
 _UNROLLED_TRIPS = 256
 
 
-def _inner(b: OnnxBuilder, block: Block) -> OnnxBuilder:
-    inner = OnnxBuilder(block, b.importer)
-    inner.location = b.location
-    return inner
-
-
-def _condition(b: OnnxBuilder, value: Value) -> Value:
-    return b.cast_to(b.reshaped(value, ()), DType.BOOL)
-
-
 @onnx_op("If")
 def if_(b: OnnxBuilder, condition: Value, *, then_branch: GraphProto, else_branch: GraphProto) -> Any:
-    holds = _condition(b, condition)
+    holds = condition_of(b, condition)
     known = b.array(holds)
     if known is not None:
         return b.importer.subgraph(then_branch if known else else_branch, (), b.scope, b)
+    outside = frozenset(b.importer.symbols)
     mark, blocks = len(b.importer.findings.diagnostics), [Block(), Block()]
     graphs = (then_branch, else_branch)
     branches = [
-        _attempted(partial(b.importer.subgraph, graph, (), b.scope, _inner(b, block)))
+        _attempted(partial(b.importer.subgraph, graph, (), b.scope, inner_builder(b, block)))
         for block, graph in zip(blocks, graphs, strict=True)
     ]
     first, second = branches
-    if first is not None and second is not None and [v.type for v in first] != [v.type for v in second]:
+    if first is not None and second is not None and not _alike(first, second):
         outer, names = b.scope, list(b.node.output)
         raise DivergingError(lambda rest: _forked(b, holds, blocks, [first, second], outer, names, rest))
-    return _joined_branches(b, holds, blocks, branches, mark)
+    return _joined_branches(b, holds, blocks, branches, mark, outside)
+
+
+def _alike(first: Sequence[Value], second: Sequence[Value]) -> bool:
+    """Return whether what two branches give differs in sizes at most."""
+    return all(
+        isinstance(v, Value) and isinstance(w, Value) and v.tensor.dtype is w.tensor.dtype and v.rank == w.rank
+        for v, w in zip(first, second, strict=True)
+    )
 
 
 def _attempted(run: Callable[[], list[Value]]) -> list[Value] | None:
@@ -67,58 +67,61 @@ def _forked(
     names: Sequence[str],
     rest: Rest,
 ) -> list[Value]:
-    """Continue the graph in both branches, because what they give differs in type."""
+    """Continue the graph in both branches, because what they give differs in rank or element type."""
+    outside = frozenset(b.importer.symbols)
     mark, ends = len(b.importer.findings.diagnostics), []
     for block, values in zip(blocks, branches, strict=True):
         inner = scope.inner()
         inner.values.update({n: v for n, v in zip(names, values, strict=False) if n})
-        ends.append(_attempted(partial(rest, inner, _inner(b, block))))
-    return list(_joined_branches(b, holds, blocks, ends, mark))
+        ends.append(_attempted(partial(rest, inner, inner_builder(b, block))))
+    return list(_joined_branches(b, holds, blocks, ends, mark, outside))
 
 
 def _joined_branches(
-    b: OnnxBuilder, holds: Value, blocks: Sequence[Block], branches: Sequence[Sequence[Value] | None], mark: int
+    b: OnnxBuilder,
+    holds: Value,
+    blocks: Sequence[Block],
+    branches: Sequence[Sequence[Value] | None],
+    mark: int,
+    outside: frozenset[str],
 ) -> Sequence[Value]:
     """Make the branch operation, or raise the reason why there is none."""
-    types = [None if values is None else [v.type for v in values] for values in branches]
-    whole = next((t for t in types if t is not None), None)
-    if whole is None or (None in types and not b.importer.is_misfit_since(mark)):
+    whole = next((values for values in branches if values is not None), None)
+    if whole is None or (None in branches and not b.importer.is_misfit_since(mark)):
         raise PartlyImportedError
+    ends = []
     for i, (block, values) in enumerate(zip(blocks, branches, strict=True)):
-        inner = _inner(b, block)
         if values is None:
-            _warn(b, ("then", "else")[i], mark)
+            reason = _impossible(b, ("then", "else")[i], mark)
             block.erase_all()
-            values = [_not_a_number(inner, t) for t in whole]
-        elif types[i] != whole:
+            values = _dead_end(inner_builder(b, block), reason, [v.type for v in whole], outside)
+        ends.append(values)
+    return make_if(b, holds, blocks, ends, outside)
+
+
+def _dead_end(b: OnnxBuilder, reason: str, types: Sequence[Type], outside: frozenset[str]) -> list[Value]:
+    """End the run in a branch that fits no input of these shapes; return values of the types that it would give."""
+    b.control_require(b.const(np.False_), message=reason)
+    values = []
+    for kind in types:
+        if not isinstance(kind, TensorType) or kind.dtype is DType.STR:
             raise UnsupportedError(
-                f"its branches lead to {', '.join(map(str, whole))} and {', '.join(map(str, types[i] or ()))}",
-                'fix what the condition depends on: an input, with constants={"name": value}, or a dynamic '
-                'dimension, with dims={"name": size}',
+                "one of its branches fits no input of these shapes",
+                'take the other one for good: fix the input that decides, with constants={"name": value}',
             )
-        inner.yield_(list(values))
-    return b.create(If, holds, regions=[Region(block) for block in blocks]).results
+        shape = [d if symbols(d) <= outside else 0 for d in kind.shape]
+        values.append(b.tensor_full(b.const(np.zeros((), kind.dtype.numpy)), shape=tuple(shape)))
+    return values
 
 
-def _not_a_number(b: OnnxBuilder, kind: Type) -> Value:
-    """Return what a branch gives that cannot run: NaN, so that nobody mistakes it for a result."""
-    if not isinstance(kind, TensorType) or not kind.dtype.is_float:
-        raise UnsupportedError(
-            "one of its branches fits no input of these shapes",
-            'take the other one for good: fix the input that decides, with constants={"name": value}',
-        )
-    return b.tensor_full(b.const(np.asarray(np.nan).astype(kind.dtype.numpy)), shape=kind.shape)
-
-
-def _warn(b: OnnxBuilder, which: str, mark: int) -> None:
+def _impossible(b: OnnxBuilder, which: str, mark: int) -> str:
+    """Warn of a branch that can run for no input, and return why; the findings are taken back."""
     findings = b.importer.findings.diagnostics
     reason = findings[mark]
     del findings[mark:]
-    warnings.warn(
-        f"{b.location}: the {which} branch can run for no input of these shapes, and gives NaN when it is taken "
-        f"({reason.where}: {reason.why})",
-        stacklevel=2,
-    )
+    text = f"the {which} branch fits no input of these shapes ({reason.where}: {reason.why})"
+    warnings.warn(f"{b.location}: {text}; it is an error when it is taken", stacklevel=2)
+    return text
 
 
 @onnx_op("Loop")
@@ -171,7 +174,7 @@ def _runtime_loop(
     block = Block()
     number = block.add_argument(b.const(np.int64(0)).type)
     arguments = [block.add_argument(v.type) for v in carried]
-    inner = _inner(b, block)
+    inner = inner_builder(b, block)
     results = b.importer.subgraph(body, [number, inner.const(np.True_), *arguments], b.scope, inner)
     for before, after in zip(carried, results[1:], strict=True):
         if before.type != after.type:
@@ -179,9 +182,9 @@ def _runtime_loop(
                 f"a value that it carries is {before.type} before and {after.type} after a trip",
                 "carried values must keep their shape; make the trip count a constant, so that the loop is unrolled",
             )
-    inner.yield_([_condition(inner, results[0]), *results[1:]])
+    inner.yield_([condition_of(inner, results[0]), *results[1:]])
     limit = None if trips is None else b.reshaped(trips, ())
-    start = None if condition is None else _condition(b, condition)
+    start = None if condition is None else condition_of(b, condition)
     return b.control_loop(limit, start, list(carried), regions=[Region(block)])
 
 

@@ -10,6 +10,8 @@ from onnx import TensorProto
 
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.runtime_shapes import range_at_run_time
+from lepton_frontends.onnx.runtime_values import partial_dims
 from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, ceildiv, product
@@ -64,6 +66,9 @@ def size_of(b: OnnxBuilder, x: Value) -> Value:
 @onnx_op("Range", since=11)
 def range_(b: OnnxBuilder, start: Value, limit: Value, delta: Value) -> Value:
     dtype = start.tensor.dtype
+    known = [b.array(v) is not None for v in (start, limit, delta)]
+    if not all(known) and (dtype.is_float or not all(None not in partial_dims(b, v) for v in (start, limit, delta))):
+        return range_at_run_time(b, start, limit, delta)
     if dtype.is_float:
         numbers = [b.floats(v, "range")[0] for v in (start, limit, delta)]
         count = _count(*numbers)

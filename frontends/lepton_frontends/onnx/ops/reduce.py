@@ -25,7 +25,7 @@ def reduce_by_attribute(b: OnnxBuilder, x: Value, *, axes: Sequence[int] | None 
 def _with_input(
     b: OnnxBuilder, x: Value, axes: Value | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Value:
-    given = () if axes is None else b.ints(axes, "list of axes")
+    given = () if axes is None else b.axes_in(axes, x.rank)
     return _reduce(b, x, given if given or noop_with_empty_axes else range(x.rank), keepdims)
 
 
@@ -48,7 +48,7 @@ def arg_extreme(b: OnnxBuilder, x: Value, *, axis: int = 0, keepdims: int = 1, s
 
 @onnx_op("CumSum", since=11)
 def cumsum(b: OnnxBuilder, x: Value, axis: Value, *, exclusive: int = 0, reverse: int = 0) -> Value:
-    along = b.axis(b.ints(axis, "axis")[0], x.rank)
+    along = b.axis(b.axes_in(axis, x.rank, "axis")[0], x.rank)
     return b.tensor_cumsum(x, axis=along, exclusive=bool(exclusive), reverse=bool(reverse))
 
 
@@ -68,7 +68,7 @@ def top_k_by_attribute(b: OnnxBuilder, x: Value, *, k: int, axis: int = -1) -> t
 @onnx_op("CumProd", since=26)
 def cumprod(b: OnnxBuilder, x: Value, axis: Value, *, exclusive: int = 0, reverse: int = 0) -> Value:
     """Multiply by what stands 1, 2, 4, ... places before, until everything before is in."""
-    along = b.axis(b.ints(axis, "axis")[0], x.rank)
+    along = b.axis(b.axes_in(axis, x.rank, "axis")[0], x.rank)
     size = x.shape[along]
     if not isinstance(size, int):
         raise UnsupportedError("the size of its axis is dynamic", 'set it, with dims={"name": size}')

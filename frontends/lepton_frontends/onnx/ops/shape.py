@@ -7,8 +7,11 @@ from typing import Any
 
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.runtime_shapes import pad_at_run_time, reshape_target, slice_at_run_time
+from lepton_frontends.onnx.runtime_values import partial_dims
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, ceildiv, floordiv, product
+from lepton_ir.ir.types import DType
 from lepton_ir.ops.support import broadcast
 
 _TO_THE_END = 2**31 - 1
@@ -17,7 +20,12 @@ _TO_THE_END = 2**31 - 1
 
 @onnx_op("Reshape")
 def reshape(b: OnnxBuilder, x: Value, shape: Value, *, allowzero: int = 0) -> Value:
-    target: list[Dim] = list(b.dims(shape, "target shape"))
+    partly = partial_dims(b, shape)
+    unknown = [i for i, d in enumerate(partly) if d is None]
+    if len(unknown) > 1 or (unknown and (-1 in partly or 0 in x.shape or 0 in partly)):
+        return b.reshaped(x, reshape_target(b, x, shape, partly, bool(allowzero)))
+    # A single size that depends on data can only be the one that is left.
+    target: list[Dim] = [-1 if d is None else d for d in partly]
     if not allowzero:
         target = [x.shape[i] if d == 0 and isinstance(d, int) and i < x.rank else d for i, d in enumerate(target)]
     open_axes = [i for i, d in enumerate(target) if d == -1]
@@ -54,7 +62,8 @@ def squeeze_by_attribute(b: OnnxBuilder, x: Value, *, axes: Sequence[int] | None
 
 @onnx_op("Squeeze", since=13)
 def squeeze(b: OnnxBuilder, x: Value, axes: Value | None = None) -> Value:
-    return squeeze_by_attribute(b, x, axes=None if axes is None else b.ints(axes, "list of axes"))
+    removable = [i for i, d in enumerate(x.shape) if d == 1 or not isinstance(d, int)]
+    return squeeze_by_attribute(b, x, axes=None if axes is None else b.axes_in(axes, x.rank, only=removable))
 
 
 @onnx_op("Unsqueeze")
@@ -66,6 +75,10 @@ def unsqueeze_by_attribute(b: OnnxBuilder, x: Value, *, axes: Sequence[int]) -> 
 
 @onnx_op("Unsqueeze", since=13)
 def unsqueeze(b: OnnxBuilder, x: Value, axes: Value) -> Value:
+    count = product(axes.shape)
+    known = b.array(axes)
+    if known is None and isinstance(count, int):
+        return unsqueeze_by_attribute(b, x, axes=b.axes_in(axes, x.rank + count))
     return unsqueeze_by_attribute(b, x, axes=b.ints(axes, "list of axes"))
 
 
@@ -161,10 +174,16 @@ def slice_by_attributes(
 def slice_(
     b: OnnxBuilder, x: Value, starts: Value, ends: Value, axes: Value | None = None, steps: Value | None = None
 ) -> Value:
+    if not all(v is None or _is_known(b, v) for v in (starts, ends, axes, steps)):
+        return slice_at_run_time(b, x, starts, ends, axes, steps)
     first, last = b.dims(starts, "start of the slice"), b.dims(ends, "end of the slice")
     along = range(len(first)) if axes is None else b.ints(axes, "list of axes")
     step = [1] * len(first) if steps is None else b.ints(steps, "step of the slice")
     return _slice(b, x, first, last, along, step)
+
+
+def _is_known(b: OnnxBuilder, value: Value) -> bool:
+    return None not in partial_dims(b, value)
 
 
 @onnx_op("Pad")
@@ -185,6 +204,9 @@ def pad(
     *,
     mode: str = "constant",
 ) -> Value:
+    fill = b.reshaped(constant_value, ()) if constant_value is not None and mode == "constant" else None
+    if not _is_known(b, pads) or not (axes is None or _is_known(b, axes)):
+        return pad_at_run_time(b, x, pads, axes, fill, mode)
     given = b.dims(pads, "list of pads")
     along = range(x.rank) if axes is None else b.axes(b.ints(axes, "list of axes"), x.rank)
     amounts: list[Dim] = [0] * (2 * x.rank)
@@ -192,7 +214,6 @@ def pad(
         amounts[axis], amounts[x.rank + axis] = given[i], given[i + len(given) // 2]
     if not any(amounts):
         return x
-    fill = b.reshaped(constant_value, ()) if constant_value is not None and mode == "constant" else None
     return b.tensor_pad(x, fill, pads=tuple(amounts), mode=mode)
 
 
@@ -213,4 +234,8 @@ def space_to_depth(b: OnnxBuilder, x: Value, *, blocksize: int, mode: str = "DCR
 
 @onnx_op("Trilu", since=14)
 def trilu(b: OnnxBuilder, x: Value, k: Value | None = None, *, upper: int = 1) -> Value:
-    return b.tensor_trilu(x, upper=bool(upper), k=0 if k is None else b.ints(k, "diagonal")[0])
+    if k is None or _is_known(b, k):
+        return b.tensor_trilu(x, upper=bool(upper), k=0 if k is None else b.ints(k, "diagonal")[0])
+    rows, columns = (b.tensor_iota(shape=x.shape[-2:], axis=axis, dtype=DType.I64) for axis in (0, 1))
+    diagonal, distance = b.cast_to(b.reshaped(k, ()), DType.I64), b.sub(columns, rows)
+    return b.where(b.ge(distance, diagonal) if upper else b.le(distance, diagonal), x, b.like(x, 0))
