@@ -12,6 +12,8 @@ from lepton_ir.backend import BuildResult, find_backend
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import Constant, Module
 from lepton_ir.ir.dim import Dim
+from lepton_ir.ir.opdef import runs_on_host
+from lepton_ir.ir.types import is_numeric
 from lepton_ir.reference import Reference, ReferenceRunner, input_names, output_names, sample_reference
 from lepton_ir.target import Target, parse_target
 from lepton_ir.verification import VerifyReport, compare_outputs, settle
@@ -226,13 +228,13 @@ def _assemble(
     options: CompileOptions,
     conditions: Sequence[Assumption],
 ) -> Artifact:
-    from lepton_ir.artifact import Artifact, Condition, Golden, Manifest, TensorSpec
+    from lepton_ir.artifact import Artifact, Condition, Golden, Manifest, TensorSpec, spec_of
     from lepton_ir.text import print_module
 
     main = module.main
     names_in, names_out = input_names(module), output_names(module)
-    inputs = [TensorSpec(n, a.tensor) for n, a in zip(names_in, main.arguments, strict=True)]
-    outputs = [TensorSpec(n, v.tensor) for n, v in zip(names_out, main.results, strict=True)]
+    inputs = [spec_of(n, a.type) for n, a in zip(names_in, main.arguments, strict=True)]
+    outputs = [spec_of(n, v.type) for n, v in zip(names_out, main.results, strict=True)]
     weights = [TensorSpec(n, c.type) for n, c in built.weights.items()]
     manifest = Manifest.of(
         name,
@@ -244,11 +246,20 @@ def _assemble(
         conditions=tuple(Condition(c.left, c.relation, c.right, str(c.location)) for c in conditions),
         statistics=statistics(built),
         kernels={k.symbol: k.to_json() for k in built.kernels},
+        host=tuple(host_operations(module)),
     )
-    golden = Golden(reference.inputs, reference.outputs) if reference is not None else None
+    numeric = all(is_numeric(spec.type) for spec in (*inputs, *outputs))
+    # A golden pair is a file of tensors of numbers.
+    golden = Golden(reference.inputs, reference.outputs) if reference is not None and numeric else None
     name_weights(module, built.weights)
     texts = {"module.lir": print_module(module, elide_above=INLINE_ELEMENTS), **built.texts}
     return Artifact(manifest, built.library, {n: c.array for n, c in built.weights.items()}, texts, golden)
+
+
+def host_operations(module: Module) -> list[dict[str, Any]]:
+    """Return the operations that the runtime evaluates on the host, with the nodes of the user's model."""
+    found = (op for op in module.walk() if runs_on_host(op))
+    return [{"op": op.name, "nodes": list(op.location.names())} for op in found]
 
 
 def name_weights(module: Module, weights: Mapping[str, Constant]) -> None:

@@ -13,7 +13,7 @@ from lepton_ir.ir.kinds import describe_kind, kind_check
 from lepton_ir.ir.location import Location
 from lepton_ir.ir.module import Function, Module
 from lepton_ir.ir.opdef import InferenceError, Operation, OpSpec
-from lepton_ir.ir.types import OptionalType, SequenceType, TensorType, Type
+from lepton_ir.ir.types import OptionalType, SequenceType, TensorType, Type, UnrankedType
 
 
 def verify(module: Module) -> None:
@@ -39,6 +39,12 @@ def is_compatible(stated: Type, inferred: Type) -> bool:
             stated.dtype is inferred.dtype
             and len(stated.shape) == len(inferred.shape)
             and not any(map(_differ, stated.shape, inferred.shape))
+        )
+    if isinstance(stated, UnrankedType) or isinstance(inferred, UnrankedType):
+        return (
+            isinstance(stated, (TensorType, UnrankedType))
+            and isinstance(inferred, (TensorType, UnrankedType))
+            and (stated.dtype is inferred.dtype)
         )
     for container in (SequenceType, OptionalType):
         if isinstance(stated, container) and isinstance(inferred, container):
@@ -85,6 +91,8 @@ class _Verifier:
 
     def _check_symbols(self, type: Type) -> None:
         while not isinstance(type, TensorType):
+            if isinstance(type, UnrankedType):
+                return
             type = type.element
         for dim in type.shape:
             bad = [] if isinstance(dim, int) else [s for s in symbols(dim) if not s.isidentifier()]
@@ -186,7 +194,7 @@ class _Verifier:
         except Exception as e:  # A broken inference of one operator must not hide the other findings.
             self._add(f"{op.name}: its types cannot be inferred", op.location, f"{type(e).__name__}: {e}")
             return
-        single = isinstance(inferred, (TensorType, SequenceType, OptionalType))
+        single = isinstance(inferred, (TensorType, SequenceType, OptionalType, UnrankedType))
         types: Sequence[Any] = [inferred] if single else inferred  # type: ignore[assignment]
         if len(types) != len(op.results):
             self._add(f"{op.name}: has {len(op.results)} results, {len(types)} are inferred", op.location)

@@ -178,8 +178,8 @@ def _check_hashes(archive: Archive, manifest: Manifest) -> None:
 def _read_golden(archive: Archive, manifest: Manifest) -> Golden | None:
     if GOLDEN not in archive:
         return None
-    inputs: dict[str, TensorSpec] = {f"input:{spec.name}": spec for spec in manifest.inputs}
-    outputs: dict[str, TensorSpec] = {f"output:{spec.name}": spec for spec in manifest.outputs}
+    inputs = {f"input:{spec.name}": spec for spec in manifest.inputs if isinstance(spec, TensorSpec)}
+    outputs = {f"output:{spec.name}": spec for spec in manifest.outputs if isinstance(spec, TensorSpec)}
     arrays = tensors.decode(archive[GOLDEN], inputs | outputs)
     return Golden(
         {spec.name: arrays[key] for key, spec in inputs.items()},

@@ -6,15 +6,15 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from lepton_ir.artifact.dims import dim_from_json, dim_to_json
 from lepton_ir.ir.dim import Dim, evaluate, symbols
-from lepton_ir.ir.types import DType, TensorType
+from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type, UnrankedType
 from lepton_ir.target import Target
 
 FORMAT = "lepton-artifact"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _PACKAGES = {"lepton": "lepton-ir", "tvm": "apache-tvm", "tvm-ffi": "apache-tvm-ffi", "onnx": "onnx", "numpy": "numpy"}
 
 
@@ -26,15 +26,65 @@ class TensorSpec:
     type: TensorType
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "dtype": str(self.type.dtype), "shape": [dim_to_json(d) for d in self.type.shape]}
+        return {"name": self.name, **_type_to_json(self.type)}
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> TensorSpec:
-        shape = tuple(dim_from_json(d) for d in data["shape"])
-        return TensorSpec(str(data["name"]), TensorType(shape, DType(data["dtype"])))
+        type_ = _type_from_json(data)
+        if not isinstance(type_, TensorType):
+            raise ValueError(f"{data['name']} is no tensor")
+        return TensorSpec(str(data["name"]), type_)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.type}"
+
+
+@dataclass(frozen=True)
+class ValueSpec:
+    """A named value at the border of the compiled model that is no tensor: a sequence or an optional."""
+
+    name: str
+    type: SequenceType | OptionalType
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, **_type_to_json(self.type)}
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type}"
+
+
+Spec: TypeAlias = TensorSpec | ValueSpec
+
+
+def spec_of(name: str, type_: Type) -> Spec:
+    """Return the description of an input or output.
+
+    Raises:
+        ValueError: a value at the border has no shape and is in no sequence.
+    """
+    if isinstance(type_, TensorType):
+        return TensorSpec(name, type_)
+    if isinstance(type_, UnrankedType):
+        raise ValueError(f"the rank of {name} is unknown")
+    return ValueSpec(name, type_)
+
+
+def _type_to_json(type_: Type) -> dict[str, Any]:
+    if isinstance(type_, TensorType):
+        return {"dtype": str(type_.dtype), "shape": [dim_to_json(d) for d in type_.shape]}
+    if isinstance(type_, UnrankedType):
+        return {"dtype": str(type_.dtype)}
+    key = "sequence" if isinstance(type_, SequenceType) else "optional"
+    return {key: _type_to_json(type_.element)}
+
+
+def _type_from_json(data: Mapping[str, Any]) -> Type:
+    if "sequence" in data:
+        return SequenceType(_type_from_json(data["sequence"]))
+    if "optional" in data:
+        return OptionalType(_type_from_json(data["optional"]))
+    dtype = DType(data["dtype"])
+    return TensorType(tuple(dim_from_json(d) for d in data["shape"]), dtype) if "shape" in data else UnrankedType(dtype)
 
 
 @dataclass(frozen=True)
@@ -100,13 +150,14 @@ class Manifest:
         versions: versions of Lepton and of what it used.
         statistics: kernels, FLOPs, memory and the like, for people to read.
         kernels: kernel symbol to what is known of it: "nodes" (the user's node names), "flops", "bytes".
+        host: the operations that the runtime evaluates on the host: "op" and "nodes" (the user's node names).
         entries: the files inside the artifact; filled in when it is written.
         format_version: the version of this format.
     """
 
     name: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    inputs: tuple[Spec, ...]
+    outputs: tuple[Spec, ...]
     weights: tuple[TensorSpec, ...]
     target: Mapping[str, Any]
     conditions: tuple[Condition, ...] = ()
@@ -115,14 +166,15 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=lambda: installed_versions())
     statistics: Mapping[str, Any] = field(default_factory=dict)
     kernels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    host: tuple[Mapping[str, Any], ...] = ()
     entries: Mapping[str, Entry] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     @staticmethod
     def of(
         name: str,
-        inputs: Sequence[TensorSpec],
-        outputs: Sequence[TensorSpec],
+        inputs: Sequence[Spec],
+        outputs: Sequence[Spec],
         weights: Sequence[TensorSpec],
         target: Target,
         **rest: Any,
@@ -133,7 +185,8 @@ class Manifest:
     @property
     def dynamic_dims(self) -> tuple[str, ...]:
         """The names of the dimensions that a caller chooses, sorted."""
-        return tuple(sorted(frozenset().union(*(spec.type.symbols() for spec in self.inputs))))
+        tensors = (spec.type for spec in self.inputs if isinstance(spec, TensorSpec))
+        return tuple(sorted(frozenset().union(*(t.symbols() for t in tensors))))
 
     @property
     def features(self) -> frozenset[str]:
@@ -156,6 +209,7 @@ class Manifest:
             "versions": dict(self.versions),
             "statistics": dict(self.statistics),
             "kernels": {name: dict(facts) for name, facts in self.kernels.items()},
+            "host": [dict(entry) for entry in self.host],
             "entries": {name: {"sha256": e.sha256, "size": e.size} for name, e in self.entries.items()},
         }
 
@@ -168,8 +222,8 @@ class Manifest:
         """
         return Manifest(
             name=str(data["name"]),
-            inputs=tuple(TensorSpec.from_json(s) for s in data["inputs"]),
-            outputs=tuple(TensorSpec.from_json(s) for s in data["outputs"]),
+            inputs=tuple(spec_of(str(s["name"]), _type_from_json(s)) for s in data["inputs"]),
+            outputs=tuple(spec_of(str(s["name"]), _type_from_json(s)) for s in data["outputs"]),
             weights=tuple(TensorSpec.from_json(s) for s in data["weights"]),
             conditions=tuple(Condition.from_json(c) for c in data["conditions"]),
             target=dict(data["target"]),
@@ -178,6 +232,7 @@ class Manifest:
             versions=dict(data["versions"]),
             statistics=dict(data["statistics"]),
             kernels=dict(data["kernels"]),
+            host=tuple(dict(entry) for entry in data["host"]),
             entries={name: Entry(str(e["sha256"]), int(e["size"])) for name, e in data["entries"].items()},
             format_version=int(data["format_version"]),
         )

@@ -31,7 +31,7 @@ from lepton_ir.ir.core import Operation as _CoreOperation
 from lepton_ir.ir.core import OpResult, Region, Value
 from lepton_ir.ir.dim import Dim, Expr
 from lepton_ir.ir.location import UNKNOWN, Location
-from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type
+from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type, UnrankedType, is_numeric
 
 T = TypeVar("T")
 
@@ -225,6 +225,8 @@ class Operation(_CoreOperation):
     has_side_effects: ClassVar[bool] = False
     is_isolated: ClassVar[bool] = False
     """Whether the regions see none of the values outside them, only their block arguments."""
+    is_host: ClassVar[bool] = False
+    """Whether the runtime evaluates it on the host: work on strings, on sequences, or of libraries."""
     is_shape_computation: ClassVar[bool] = False
     """Whether ``evaluate`` also works on arrays of dimensions (numpy object arrays), for shape arithmetic."""
     canonicalizations: ClassVar[tuple[Any, ...]] = ()
@@ -280,7 +282,14 @@ class Operation(_CoreOperation):
         return {name: self.attributes.get(name, f.default) for name, f in self.spec.attributes.items()}
 
 
-_TYPES = (TensorType, SequenceType, OptionalType)
+_TYPES = (TensorType, SequenceType, OptionalType, UnrankedType)
+
+
+def runs_on_host(op: _CoreOperation) -> bool:
+    """Return whether the runtime evaluates the operation on the host, since no kernel can take its values."""
+    if not isinstance(op, Operation) or op.regions or op.is_terminator or op.name in ("call", "const"):
+        return False
+    return op.is_host or not all(is_numeric(v.type) for v in (*op.present_operands, *op.results))
 
 
 def _add_field(spec: OpSpec, member: object) -> None:

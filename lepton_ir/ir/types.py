@@ -197,6 +197,16 @@ class TensorType:
 
 
 @dataclass(frozen=True)
+class UnrankedType:
+    """A tensor of any shape, ``tensor<*xf32>``: an element of a sequence about which the model says no more."""
+
+    dtype: DType
+
+    def __str__(self) -> str:
+        return f"tensor<*x{self.dtype}>"
+
+
+@dataclass(frozen=True)
 class SequenceType:
     """A list of values of one type, ``seq<tensor<4xf32>>``."""
 
@@ -216,7 +226,12 @@ class OptionalType:
         return f"optional<{self.element}>"
 
 
-Type: TypeAlias = TensorType | SequenceType | OptionalType
+Type: TypeAlias = TensorType | SequenceType | OptionalType | UnrankedType
+
+
+def is_numeric(type: Type) -> bool:
+    """Return whether values of the type are tensors of numbers, which compiled kernels take."""
+    return isinstance(type, TensorType) and type.dtype is not DType.STR
 
 
 def tensor(shape: Sequence[Dim], dtype: DType = DType.F32) -> TensorType:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lepton_ir.artifact import Condition, TensorSpec
+import numpy as np
+
+from lepton_ir.artifact import Condition, Spec, TensorSpec
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.dim import Dim, Expr, Sym, evaluate, symbols
-from lepton_ir.ir.types import DType
+from lepton_ir.ir.types import DType, OptionalType, SequenceType, Type, UnrankedType
 
 
-def arrange(specs: Sequence[TensorSpec], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+def arrange(specs: Sequence[Spec], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
     """Return one value per input, in order of the inputs.
 
     Raises:
@@ -100,7 +102,39 @@ def _check_expressions(
     return problems
 
 
-def _raise(problems: Sequence[str], specs: Sequence[TensorSpec]) -> None:
+def check_value(spec: Spec, value: Any) -> Any:
+    """Return a sequence or an optional as lists of arrays.
+
+    Raises:
+        LeptonError: it is none, or its elements have another type.
+    """
+    try:
+        return _conform(spec.type, value)
+    except (TypeError, ValueError) as error:
+        raise LeptonError(
+            "the inputs do not fit the model", why=f"the input {spec.name}: {error}", help=f"the model takes {spec}"
+        ) from None
+
+
+def _conform(type_: Type, value: Any) -> Any:
+    if isinstance(type_, OptionalType):
+        return None if value is None else _conform(type_.element, value)
+    if isinstance(type_, SequenceType):
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(f"a sequence is a list or tuple, what was given is a {type(value).__name__}")
+        return [_conform(type_.element, v) for v in value]
+    array = np.asarray(value)
+    if DType.of(array) is not type_.dtype:
+        raise TypeError(f"elements must be of {type_.dtype}, those given are {array.dtype}")
+    if isinstance(type_, UnrankedType):
+        return array
+    fixed = zip(type_.shape, array.shape, strict=False)
+    if array.ndim != type_.rank or any(isinstance(d, int) and d != n for d, n in fixed):
+        raise ValueError(f"an array of shape {list(array.shape)} is no {type_}")
+    return array.astype(object) if type_.dtype is DType.STR else array
+
+
+def _raise(problems: Sequence[str], specs: Sequence[Spec]) -> None:
     if problems:
         raise LeptonError(
             "the inputs do not fit the model",

@@ -20,6 +20,15 @@ _SUB_BYTE = {DType.I4: np.int8, DType.I2: np.int8, DType.U4: np.uint8, DType.U2:
 """Integers below a byte take a byte each in compiled code."""
 
 
+class HostValue:
+    """A value that only the host looks into: an array of strings, a list of values, or None for an absent optional."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
 class Memory:
     """What numpy makes a writable array of, over memory that ``owner`` keeps alive."""
 
@@ -60,6 +69,8 @@ def to_tensor(array: np.ndarray) -> Any:
 
 def as_stored(array: np.ndarray) -> np.ndarray:
     """Return the array as compiled code holds its element type."""
+    if array.dtype.kind == "O":
+        return array
     stored = _SUB_BYTE.get(_DTYPES[array.dtype.name])
     return array if stored is None else array.astype(stored)
 
@@ -100,6 +111,8 @@ def _contiguous(tensor: Any) -> Any:
 
 def dtype_of(array: np.ndarray) -> DType | str:
     """Return the element type, or numpy's name of it where Lepton has none."""
+    if array.dtype.kind in "OSUT":
+        return DType.STR
     return _DTYPES.get(array.dtype.name, array.dtype.name)
 
 

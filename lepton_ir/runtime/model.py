@@ -11,11 +11,12 @@ from typing import Any, overload
 
 import numpy as np
 
-from lepton_ir.artifact import Artifact, TensorSpec
+from lepton_ir.artifact import Artifact, Spec, TensorSpec
 from lepton_ir.artifact.tensors import aligned
 from lepton_ir.diagnostics import LeptonError
+from lepton_ir.ir.types import is_numeric
 from lepton_ir.runtime import arguments, native
-from lepton_ir.runtime.convert import as_stored, dtype_of, from_stored, to_tensor, view_argument
+from lepton_ir.runtime.convert import HostValue, as_stored, dtype_of, from_stored, to_tensor, view_argument
 from lepton_ir.runtime.host import check_host
 from lepton_ir.runtime.worker import Worker
 
@@ -87,6 +88,10 @@ class CompiledModel:
         self.kind = str(artifact.manifest.target.get("kind", "cpu"))
         native.load_device(self.kind)
         self.threads = threads or native.default_threads()
+        if artifact.manifest.host or not all(is_numeric(s.type) for s in (*self.inputs, *self.outputs)):
+            from lepton_ir.runtime import host_ops
+
+            host_ops.register()
         self._library = native.load_library(artifact.library)
         self._arrays = [aligned(as_stored(array)) for array in artifact.weights.values()]
         weights = [to_tensor(array) for array in self._arrays]
@@ -97,12 +102,12 @@ class CompiledModel:
         self._idle = [self._first]
 
     @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
+    def inputs(self) -> tuple[Spec, ...]:
         """Names and types of the inputs."""
         return self.artifact.manifest.inputs
 
     @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
+    def outputs(self) -> tuple[Spec, ...]:
         """Names and types of the outputs."""
         return self.artifact.manifest.outputs
 
@@ -132,8 +137,9 @@ class CompiledModel:
             ) from error
         # Only a worker that came through is used again.
         self._idle.append(worker)
-        arrays = [from_stored(r, spec.type.dtype) for r, spec in zip(results, self.outputs, strict=True)]
-        return Outputs(arrays, [spec.name for spec in self.outputs])
+        pairs = zip(results, self.outputs, strict=True)
+        found = [from_stored(r, s.type.dtype) if isinstance(s, TensorSpec) else r for r, s in pairs]
+        return Outputs(found, [spec.name for spec in self.outputs])
 
     def profile(self, *args: Any, repeat: int = 10, **kwargs: Any) -> list[KernelTime]:
         """Run the model ``repeat`` times (after one to warm up) and return the time of every kernel.
@@ -194,13 +200,15 @@ class CompiledModel:
             worst = max(worst, error)
         return worst
 
-    def _check(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[np.ndarray]:
+    def _check(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
         specs = self.inputs
         values = arguments.arrange(specs, args, kwargs)
-        arrays = [view_argument(spec.name, value) for spec, value in zip(specs, values, strict=True)]
-        conditions = self.artifact.manifest.conditions
-        arguments.check(specs, [dtype_of(a) for a in arrays], [a.shape for a in arrays], conditions)
-        return [as_stored(a) for a in arrays]
+        pairs = list(zip(specs, values, strict=True))
+        tensors = [(s, view_argument(s.name, v)) for s, v in pairs if isinstance(s, TensorSpec)]
+        dtypes, shapes = [dtype_of(a) for _, a in tensors], [a.shape for _, a in tensors]
+        arguments.check([s for s, _ in tensors], dtypes, shapes, self.artifact.manifest.conditions)
+        arrays = iter(a for _, a in tensors)
+        return [_staged(s, next(arrays) if isinstance(s, TensorSpec) else v) for s, v in pairs]
 
     def _take(self) -> Worker:
         native.use_threads(self.threads)
@@ -212,6 +220,13 @@ class CompiledModel:
     def __repr__(self) -> str:
         ins, outs = ", ".join(map(str, self.inputs)), ", ".join(map(str, self.outputs))
         return f"<CompiledModel {self.artifact.manifest.name}({ins}) -> ({outs})>"
+
+
+def _staged(spec: Spec, value: Any) -> Any:
+    """Return a checked input as the program takes it."""
+    if not isinstance(spec, TensorSpec):
+        return HostValue(arguments.check_value(spec, value))
+    return as_stored(value) if is_numeric(spec.type) else HostValue(value.astype(object))
 
 
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import numpy as np
-
 from lepton_ir.runtime import native
-from lepton_ir.runtime.convert import Staging, to_numpy
+from lepton_ir.runtime.convert import HostValue, Staging, to_numpy
 
 _RUN = "lepton_run"
 
@@ -34,21 +32,25 @@ class Worker:
         self._run = self._vm[_RUN]
         self._staging = Staging()
 
-    def run(self, arrays: Sequence[np.ndarray], weight_pointers: Collection[int]) -> list[np.ndarray]:
+    def run(self, arrays: Sequence[Any], weight_pointers: Collection[int]) -> list[Any]:
         """Return the outputs for the inputs ``arrays`` as arrays of their own.
 
         Args:
-            arrays: the inputs, checked.
+            arrays: the inputs, checked: arrays, or :class:`HostValue` where they are no tensors of numbers.
             weight_pointers: where the weights lie.
         """
-        tensors = [self._staging.tensor(i, array) for i, array in enumerate(arrays)]
-        results = self._run(*map(self._to_device, tensors))
+        given = [a if isinstance(a, HostValue) else self._staging.tensor(i, a) for i, a in enumerate(arrays)]
+        tensors = [t for t in given if not isinstance(t, HostValue)]
+        results = self._run(*map(self._to_device, given))
         if not self._on_cpu:
             return [to_numpy(self._to_host(result)) for result in results]
         # An output may be an input, a weight or another output (or a view of it); the caller gets a copy of those.
         taken = {int(t.data_ptr()) for t in tensors}
-        outputs: list[np.ndarray] = []
+        outputs: list[Any] = []
         for result in results:
+            if isinstance(result, HostValue):
+                outputs.append(result.value)
+                continue
             pointer = int(result.data_ptr())
             array = to_numpy(result)
             outputs.append(array.copy() if pointer in taken or pointer in weight_pointers else array)
@@ -60,7 +62,7 @@ class Worker:
         self._vm["set_instrument"](native.tvm_ffi().convert(instrument))
 
     def _to_device(self, tensor: Any) -> Any:
-        if self._on_cpu or tensor.device.dlpack_device_type() == self._device:
+        if self._on_cpu or isinstance(tensor, HostValue) or tensor.device.dlpack_device_type() == self._device:
             return tensor
         return _copy(tensor, self._device)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 from lark import Lark, Token, Transformer, v_args
 
 from lepton_ir.ir.dim import FUNCTIONS, Dim, Expr, sym
-from lepton_ir.ir.types import OptionalType, SequenceType, TensorType, Type
+from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type, UnrankedType
 from lepton_ir.text.lexical import DTYPES, RESERVED
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, **DTYPES}
@@ -18,6 +18,12 @@ _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, **DTYPES}
 
 class MeaningError(ValueError):
     """The text follows the grammar but means nothing, such as ``2*true``."""
+
+
+def _element_type(name: str) -> DType:
+    if name not in DTYPES:
+        raise MeaningError(f"{name} is no element type (those are {', '.join(DTYPES)})")
+    return DTYPES[name]
 
 
 class ParameterSyntax(NamedTuple):
@@ -176,12 +182,14 @@ class _ToSyntax(Transformer[Token, Any]):
 
     def tensor(self, children: list[Any]) -> TensorType:
         *shape, element = children
-        if element not in DTYPES:
-            raise MeaningError(f"{element} is no element type (those are {', '.join(DTYPES)})")
-        return TensorType(tuple(shape), DTYPES[element])
+        return TensorType(tuple(shape), _element_type(str(element)))
 
     def dimension_name(self, children: list[Any]) -> Dim:
         return sym(str(children[0]))
+
+    @v_args(inline=True)
+    def unranked(self, element: str) -> UnrankedType:
+        return UnrankedType(_element_type(str(element)))
 
     @v_args(inline=True)
     def seq(self, element: Type) -> SequenceType:

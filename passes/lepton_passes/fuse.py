@@ -9,6 +9,7 @@ import networkx as nx
 
 from lepton_ir.ir import Block, FusionKind, Module
 from lepton_ir.ir.core import Operation
+from lepton_ir.ir.opdef import runs_on_host
 from lepton_ir.passes import Pass, PassContext, register_pass, register_property
 from lepton_passes.fuse_kernels import make_kernel
 from lepton_passes.fuse_rules import (
@@ -45,7 +46,7 @@ def kernel_form(module: Module) -> str | None:
     for function in module.functions.values():
         for block in _blocks(function.body):
             for op in block.ops:
-                if op.name not in OUTSIDE:
+                if op.name not in OUTSIDE and not runs_on_host(op):
                     return f"{op.name} stands outside of a kernel"
     return None
 
@@ -121,7 +122,8 @@ class _Grouping:
         self.block = block
         self.max_ops = max_ops
         self.max_depth = max_depth
-        self.ops = [op for op in block.ops if op.name not in OUTSIDE or op.name == "tensor.reshape"]
+        inside = (op for op in block.ops if op.name not in OUTSIDE or op.name == "tensor.reshape")
+        self.ops = [op for op in inside if not runs_on_host(op)]
         self.order = {op: i for i, op in enumerate(self.ops)}
         self.of: dict[Operation, list[Group]] = {}
         self.post = self._post_dominators()

@@ -9,12 +9,17 @@ from typing import Any
 from tvm import relax, tirx
 
 from lepton_backends.tvm.relax_types import Symbols
+from lepton_ir.artifact.host_calls import SHAPE
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import Block, Module, TensorType, Value
 from lepton_ir.ir.core import Operation
+from lepton_ir.ir.opdef import runs_on_host
+from lepton_ir.ir.types import Type, is_numeric
 
 Emitter = Callable[["FunctionBuilder", Operation], "list[Any]"]
 EMITTERS: dict[str, Emitter] = {}
+HOST = "@host"
+"""Where the emitter of operations that the host evaluates stands among the others."""
 
 
 def emits(name: str) -> Callable[[Emitter], Emitter]:
@@ -75,9 +80,11 @@ class FunctionBuilder:
         self.symbols = Symbols()
         self.values: dict[Value, Any] = {}
 
-    def parameter(self, name: str, type_: TensorType) -> relax.Var:
-        self.symbols.bind(sorted(type_.symbols()))
-        return relax.Var(name, self.symbols.type(type_))
+    def parameter(self, name: str, type_: Type) -> relax.Var:
+        if is_numeric(type_):
+            assert isinstance(type_, TensorType)
+            self.symbols.bind(sorted(type_.symbols()))
+        return relax.Var(name, self.symbols.value_type(type_))
 
     def function(self, name: str, params: Sequence[relax.Var], body: Callable[[], Sequence[Any]]) -> relax.Function:
         """Return the function that ``body`` emits; it returns a tuple, also of a single value."""
@@ -94,9 +101,9 @@ class FunctionBuilder:
         for op in block.ops:
             if op is block.last:
                 break
-            if op.name == "const":
+            if op.name == "const" and is_numeric(op.results[0].type):
                 continue
-            emitter = EMITTERS.get(op.name)
+            emitter = EMITTERS.get(HOST if op.name == "const" or runs_on_host(op) else op.name)
             if emitter is None:
                 raise _stray(op)
             self.values.update(zip(op.results, emitter(self, op), strict=True))
@@ -114,12 +121,22 @@ class FunctionBuilder:
         """Return the fields of a tuple."""
         return [self.builder.emit(relax.TupleGetItem(value, i)) for i in range(count)]
 
-    def named(self, value: Any, type_: TensorType) -> Any:
-        """Return a value as one of the type ``type_``, whose dimensions get names where they have none yet."""
-        if type_.symbols() <= self.symbols.bound.keys():
+    def named(self, value: Any, type_: Type, certain: bool = True) -> Any:
+        """Return a value as one of the type ``type_``, whose dimensions get names where they have none yet.
+
+        Args:
+            value: the value.
+            type_: its type.
+            certain: it surely is of that type where all dimensions are known; this is checked otherwise.
+        """
+        if not isinstance(type_, TensorType) or (certain and type_.symbols() <= self.symbols.bound.keys()):
             return value
         self.symbols.bind(sorted(type_.symbols()))
-        return self.builder.match_cast(value, self.symbols.type(type_))
+        if is_numeric(type_):
+            return self.builder.match_cast(value, self.symbols.type(type_))
+        shape = relax.Call(relax.ExternFunc(SHAPE), [value], ty_args=[relax.ShapeType(ndim=type_.rank)])
+        self.builder.match_cast(self.builder.emit(shape), relax.ShapeType([self.symbols.dim(d) for d in type_.shape]))
+        return value
 
     def call_kernel(self, symbol: str, arguments: Sequence[Any], types: Sequence[Any]) -> list[Any]:
         """Call a kernel, the symbolic dimensions that it needs included."""

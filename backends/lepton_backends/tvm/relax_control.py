@@ -25,7 +25,7 @@ _NO_LIMIT = 2**63 - 1
 def _if(b: FunctionBuilder, op: Operation) -> list[Any]:
     then, other = (b.scope(lambda block=region.block: b.block(block)) for region in op.regions)  # type: ignore[misc]
     chosen = b.builder.emit(relax.If(b.values[op.present_operands[0]], then, other))
-    return [b.named(v, r.tensor) for v, r in zip(b.unpack(chosen, len(op.results)), op.results, strict=True)]
+    return [b.named(v, r.type) for v, r in zip(b.unpack(chosen, len(op.results)), op.results, strict=True)]
 
 
 @emits("call")
@@ -93,7 +93,7 @@ class _Callee:
         self.inner.symbols.bind(names)
         self.params = [relax.Var("dims", relax.ShapeType(dims))]
         for i, value in enumerate(values):
-            self.inner.values[value] = self.inner.parameter(f"arg{i}", value.tensor)
+            self.inner.values[value] = self.inner.parameter(f"arg{i}", value.type)
             self.params.append(self.inner.values[value])
 
     def declare(self, types: Sequence[Any]) -> None:

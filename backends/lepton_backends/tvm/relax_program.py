@@ -13,9 +13,10 @@ from typing import Any
 from tvm import relax, tirx
 from tvm.ir import IRModule
 
-from lepton_backends.tvm import relax_control, relax_dims  # noqa: F401 - register what stands outside of kernels
+from lepton_backends.tvm import relax_control, relax_dims, relax_host  # noqa: F401 - register what stands outside of kernels
 from lepton_backends.tvm.relax_builder import FunctionBuilder, Program, outside_kernels
 from lepton_ir.ir import Constant, Module
+from lepton_ir.ir.types import is_numeric
 
 ENTRY = "main"
 
@@ -59,10 +60,16 @@ def build_relax(module: Module, kernels: Mapping[str, tirx.PrimFunc]) -> RelaxPr
     b = FunctionBuilder(program)
     taken: set[str] = set()
     arguments = module.main.arguments
-    inputs = [b.parameter(_unique(a.name or f"input{a.index}", taken), a.tensor) for a in arguments]
+    inputs = [b.parameter(_unique(a.name or f"input{a.index}", taken), a.type) for a in arguments]
     b.values.update(zip(arguments, inputs, strict=True))
     weights, parameters = _weights(module, b, taken)
-    function = b.function(ENTRY, [*inputs, *parameters], lambda: b.block(module.main.body))
+
+    def body() -> list[Any]:
+        for argument, given in zip(arguments, inputs, strict=True):
+            b.named(given, argument.type)
+        return b.block(module.main.body)
+
+    function = b.function(ENTRY, [*inputs, *parameters], body)
     program.builder.add_func(function, ENTRY)
     return RelaxProgram(program.builder.finalize(), weights)
 
@@ -72,7 +79,7 @@ def _weights(module: Module, b: FunctionBuilder, taken: set[str]) -> tuple[dict[
     weights: dict[str, Constant] = {}
     parameters: dict[Constant, relax.Var] = {}
     for op in outside_kernels(module):
-        if op.name != "const":
+        if op.name != "const" or not is_numeric(op.results[0].type):
             continue
         constant: Constant = op.attributes["value"]
         if constant not in parameters:

@@ -10,6 +10,7 @@ from tvm import relax, tirx
 from lepton_backends.tvm.emit.rules import storage_dtype
 from lepton_ir.ir import TensorType
 from lepton_ir.ir.dim import Dim, Func, Sym
+from lepton_ir.ir.types import Type, is_numeric
 
 
 class Symbols:
@@ -38,6 +39,13 @@ class Symbols:
 
     def type(self, type_: TensorType) -> relax.TensorType:
         return relax.TensorType([self.dim(d) for d in type_.shape], storage_dtype(type_.dtype))
+
+    def value_type(self, type_: Type) -> relax.Type:
+        """Return the type of a value, an object where it is no tensor of numbers."""
+        if not is_numeric(type_):
+            return relax.ObjectType()
+        assert isinstance(type_, TensorType)
+        return self.type(type_)
 
     def types(self, types: Sequence[TensorType]) -> list[relax.TensorType]:
         return [self.type(t) for t in types]
