@@ -132,6 +132,7 @@ class Frame:
         self.env = dict(outer)  # A dimension that the region's data decides may differ the next time.
         for argument, value in zip(block.arguments, arguments, strict=True):
             values[argument] = value
+            bind_value(argument.type, value, self.env)
         dying = self.interpreter.last_uses(block)
         operands: list[Any] = []
         for op in block.ops:

@@ -41,10 +41,12 @@ def _if(frame: Frame, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
 def _loop(frame: Frame, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
     padded = [*operands, *[None] * (2 - len(operands))]
     max_trips, going, carried = padded[0], padded[1], padded[2:]
-    trip = 0
+    trip, budget = 0, op.budget  # type: ignore[attr-defined]
     while (going is None or bool(going)) and (max_trips is None or trip < int(max_trips)):
         going, *carried = frame.region(op.regions[0], [np.asarray(trip, np.int64), *carried])
         trip += 1
+        if trip >= budget and bool(going) and (max_trips is None or trip < int(max_trips)):
+            raise BindingError(f"the loop did not end after {budget} trips")
     return carried
 
 

@@ -80,7 +80,8 @@ class Loop(Operation):
     """Runs its body again and again, at most ``max_trips`` times, while the condition holds.
 
     The body's arguments are the number of the trip (i64, rank 0), then the carried values; it yields whether to go
-    on (bool, rank 0), then the new carried values, of the same types. The results are the last carried values.
+    on (bool, rank 0), then the new carried values. The results are the last carried values. A size that may change
+    from trip to trip has a name of its own in the type of the body's argument, and another in that of the result.
     """
 
     name = "control.loop"
@@ -88,21 +89,24 @@ class Loop(Operation):
     condition: Value | None = optional_operand("bool, rank 0: whether to begin; true where absent")
     carried: tuple[Value, ...] = variadic_operand("the values before the first trip")
     body: Region = region()
+    budget = attribute(int, default=100_000_000, doc="an error ends the run after so many trips")
     ys: tuple[OpResult, ...] = variadic_result()
 
     def infer(self) -> Sequence[Type]:
-        return [v.type for v in self.carried]
+        return [r.type for r in self.results] if self.results else [v.type for v in self.carried]
 
     def verify(self) -> None:
         if self.max_trips is not None and self.max_trips.type != TensorType((), DType.I64):
             raise InferenceError(f"max_trips of control.loop must be i64 of rank 0, got {self.max_trips.type}")
         if self.condition is not None:
             _check_condition("the condition of control.loop", self.condition)
-        carried = [v.type for v in self.carried]
-        if [a.type for a in self.body.block.arguments] != [TensorType((), DType.I64), *carried]:
+        arguments = [a.type for a in self.body.block.arguments]
+        if not _all_fit([TensorType((), DType.I64), *(v.type for v in self.carried)], arguments):
             raise InferenceError("the body of control.loop takes the trip's number and the carried values")
-        if yielded_types(self.body) != [TensorType((), DType.BOOL), *carried]:
+        if not _all_fit(yielded_types(self.body), [TensorType((), DType.BOOL), *arguments[1:]]):
             raise InferenceError("the body of control.loop yields whether to go on and the carried values")
+        if not _all_fit(arguments[1:], [r.type for r in self.results]):
+            raise InferenceError("the results of control.loop are the carried values")
 
 
 class Require(Operation):
@@ -162,6 +166,22 @@ def _join(a: Type, b: Type, stated: Type | None) -> Type:
         raise InferenceError(f"the branches of control.if yield {a} and {b} in one place")
     shapes = zip(a.shape, b.shape, stated.shape, strict=True)  # type: ignore[union-attr]
     return TensorType(tuple(d if d == e else s for d, e, s in shapes), a.dtype)  # type: ignore[union-attr]
+
+
+def _all_fit(have: Sequence[Type], want: Sequence[Type]) -> bool:
+    """Return whether values may take places of the types ``want``, in which sizes may be names for any size."""
+    return len(have) == len(want) and all(map(_fits, have, want))
+
+
+def _fits(have: Type, want: Type) -> bool:
+    if isinstance(have, TensorType) and isinstance(want, TensorType):
+        sizes = zip(have.shape, want.shape, strict=False)
+        return (
+            have.dtype is want.dtype
+            and have.rank == want.rank
+            and all(d == e or not isinstance(e, int) for d, e in sizes)
+        )
+    return have == want
 
 
 def _check_condition(what: str, value: Value) -> None:

@@ -7,15 +7,17 @@ recursion, so a loop of n trips is one of n/2 and then one of the rest: that nes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 from tvm import relax, tirx
 
 from lepton_backends.tvm.emit.rules import storage_dtype
 from lepton_backends.tvm.relax_builder import FunctionBuilder, captured_values, emits
+from lepton_backends.tvm.relax_dims import require
 from lepton_ir.ir import DType, TensorType, Value, tensor
 from lepton_ir.ir.core import Operation
+from lepton_ir.ir.types import Type
 
 _TRIP, _FLAG = tensor((), DType.I64), tensor((), DType.BOOL)
 _NO_LIMIT = 2**63 - 1
@@ -51,7 +53,8 @@ def _loop(b: FunctionBuilder, op: Operation) -> list[Any]:
     budget, go = inner.parameter("budget", _TRIP), inner.parameter("go", _FLAG)
     loop.params += [budget, go]
     state = [go, *(inner.values[v] for v in (trip, *carried))]
-    loop.declare([v.ty for v in state])
+    known = b.symbols.bound.keys()
+    loop.declare([_between_trips(inner, t, known) for t in (_FLAG, _TRIP, *(v.type for v in carried))])
 
     def run(count: Any, state: Sequence[Any]) -> list[Any]:
         proceed, *values = state
@@ -76,8 +79,18 @@ def _loop(b: FunctionBuilder, op: Operation) -> list[Any]:
     limit = relax.const(_NO_LIMIT, "int64") if limit is None else limit
     begin = relax.const(True, "bool") if begin is None else begin
     start = [b.values[v] for v in (*op.operands[2:], *captured) if v is not None]
-    (begin,) = _call_own(b, "loop_begin", [limit, begin])
-    return _invoke(b, name, [relax.const(0, "int64"), *start, limit, begin], len(state))[2:]
+    begin, allowed = _call_own(b, "loop_begin", [limit, begin, relax.const(op.budget, "int64")])  # type: ignore[attr-defined]
+    again, trips, *results = _invoke(b, name, [relax.const(0, "int64"), *start, allowed, begin], len(state))
+    (ended,) = _call_own(b, "loop_ended", [again, trips, limit])
+    require(b, op, ended, f"the loop did not end after {op.budget} trips")  # type: ignore[attr-defined]
+    return [b.named(v, r.type, certain=False) for v, r in zip(results, op.results, strict=True)]
+
+
+def _between_trips(b: FunctionBuilder, type_: Type, known: Set[str]) -> Any:
+    """Return the type of a carried value in Relax; sizes that the loop itself names are left open."""
+    if not isinstance(type_, TensorType) or type_.symbols() <= known:
+        return b.symbols.value_type(type_)
+    return relax.TensorType(ndim=type_.rank, dtype=storage_dtype(type_.dtype))
 
 
 class _Callee:
@@ -138,7 +151,16 @@ def _split(count: Any) -> list[Any]:
 
 
 _OWN: dict[str, tuple[list[TensorType], list[TensorType], Callable[..., list[Any]]]] = {
-    "loop_begin": ([_TRIP, _FLAG], [_FLAG], lambda limit, begin: [tirx.And(begin, limit > _number(0))]),
+    "loop_begin": (
+        [_TRIP, _FLAG, _TRIP],
+        [_FLAG, _TRIP],
+        lambda limit, begin, budget: [tirx.And(begin, limit > _number(0)), tirx.min(limit, budget)],
+    ),
+    "loop_ended": (
+        [_FLAG, _TRIP, _TRIP],
+        [_FLAG],
+        lambda again, trips, limit: [tirx.Or(tirx.Not(again), trips >= limit)],
+    ),
     "loop_next": ([_TRIP], [_TRIP], lambda trip: [trip + _number(1)]),
     "loop_split": ([_TRIP], [_FLAG, _TRIP, _TRIP], _split),
 }

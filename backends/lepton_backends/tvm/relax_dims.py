@@ -67,11 +67,16 @@ def _require(b: FunctionBuilder, op: Operation) -> list[Any]:
 
 @emits("control.require")
 def _check(b: FunctionBuilder, op: Operation) -> list[Any]:
-    condition, out = tirx.decl_buffer((), "bool", "in0"), tirx.decl_buffer((), "int64", "out0")
-    body = [_assert(op, condition[()], str(op.attributes["message"])), tirx.BufferStore(out, _number(0), [])]
-    symbol = _add(b, op, tirx.PrimFunc([condition, out], tirx.stmt_seq(*body)), 1)
-    b.call_kernel(symbol, [b.values[op.present_operands[0]]], b.symbols.types([tensor((), DType.I64)]))
+    require(b, op, b.values[op.present_operands[0]], str(op.attributes["message"]))
     return []
+
+
+def require(b: FunctionBuilder, op: Operation, holds: Any, message: str) -> None:
+    """Emit a check that ends the run with an error of ``op`` unless the flag ``holds``."""
+    condition, out = tirx.decl_buffer((), "bool", "in0"), tirx.decl_buffer((), "int64", "out0")
+    body = [_assert(op, condition[()], message), tirx.BufferStore(out, _number(0), [])]
+    symbol = _add(b, op, tirx.PrimFunc([condition, out], tirx.stmt_seq(*body)), 1)
+    b.call_kernel(symbol, [holds], b.symbols.types([tensor((), DType.I64)]))
 
 
 def _add(b: FunctionBuilder, op: Operation, function: tirx.PrimFunc, operands: int) -> str:
