@@ -14,12 +14,10 @@ from lepton_frontends.onnx.runtime_shapes import range_at_run_time
 from lepton_frontends.onnx.runtime_values import partial_dims
 from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.ir.core import Value
-from lepton_ir.ir.dim import Dim, ceildiv, product
+from lepton_ir.ir.dim import Dim, ceildiv
 from lepton_ir.ir.types import DType
 
-_SIZE_DEPENDS = "the size of its result depends on the data"
 _LONGEST = 1 << 24
-_CUT = "cut the model before it and run that part outside, or use operators of fixed size such as TopK"
 
 
 @onnx_op("Constant")
@@ -103,22 +101,3 @@ def one_hot(b: OnnxBuilder, indices: Value, depth: Value, values: Value, *, axis
     count = b.dims(depth, "depth")[0]
     numbers = indices if indices.tensor.dtype.is_integer else b.cast(indices, to=DType.I64)
     return b.tensor_one_hot(numbers, values, depth=count, axis=b.axis(axis, indices.rank + 1))
-
-
-@onnx_op("NonZero", since=9)
-def non_zero(b: OnnxBuilder, x: Value) -> Value:
-    array = b.array(x)
-    if array is None:
-        raise UnsupportedError(_SIZE_DEPENDS, _CUT)
-    return b.const(np.array(np.nonzero(array), np.int64).reshape(array.ndim, -1))
-
-
-@onnx_op("Compress", since=9)
-def compress(b: OnnxBuilder, x: Value, condition: Value, *, axis: int | None = None) -> Value:
-    mask = b.array(condition)
-    if mask is None:
-        raise UnsupportedError(_SIZE_DEPENDS, "make the condition a constant")
-    kept = b.const(np.flatnonzero(mask).astype(np.int64))
-    if axis is None:
-        return b.tensor_gather(b.reshaped(x, (product(x.shape),)), kept, axis=0)
-    return b.tensor_gather(x, kept, axis=b.axis(axis, x.rank))

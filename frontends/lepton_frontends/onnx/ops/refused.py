@@ -7,12 +7,6 @@ from lepton_frontends.onnx.rules import refuse
 _CUT = "cut the model before it and run that part outside"
 
 refuse(
-    "NonMaxSuppression",
-    "Unique",
-    reason="the size of its result depends on the data",
-    help="cut the model before it and run that part outside, or use operators of fixed size such as TopK",
-)
-refuse(
     "RandomNormal",
     "RandomNormalLike",
     "RandomUniform",
