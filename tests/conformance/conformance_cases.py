@@ -1,4 +1,7 @@
-"""One test case of the onnx package: import, compile for the CPU, run, compare with the expected outputs."""
+"""The onnx package's backend test suite: its cases, and what becomes of each when Lepton compiles it.
+
+The suite's own function compares shapes, element types and numbers, at the tolerances that each case states.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,53 @@ import traceback
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
+import onnx
 from lepton_frontends.onnx.load import import_model
-from onnx import TensorProto, numpy_helper
+from lepton_frontends.onnx.tensors import TensorReader
+from onnx import ModelProto, TensorProto, numpy_helper
+from onnx.backend.test.loader import load_model_tests
+from onnx.backend.test.runner import Runner
+from onnx.reference import ReferenceEvaluator
 
 import lepton_ir
 from lepton_ir.diagnostics import LeptonError
 
 PASS, REFUSED, WRONG, CRASH = "pass", "refused", "wrong", "crash"
-LIKE_ONNX_RUNTIME = {
-    "test_resize_downsample_scales_linear_align_corners",
-    "test_resize_downsample_scales_cubic_align_corners",
-}
-"""ONNX's reference resamples with the scale before it is rounded to a size; Lepton and ONNX Runtime with the sizes."""
-
-_DEPENDS = ("run time", "dynamic", "depends on")
+KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator", "light")
 _INTERNAL = ("bug in Lepton", "the model failed while it ran")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of the suite.
+
+    Attributes:
+        name: its name in the suite.
+        kind: one of KINDS.
+        model: the model, or None where it lies in ``folder``.
+        data: inputs and expected outputs, None where these lie in ``folder`` or are the reference evaluator's.
+        folder: the folder, or for a light network the file, that it lies in.
+        rtol: the suite's relative tolerance.
+        atol: the suite's absolute tolerance.
+    """
+
+    name: str
+    kind: str
+    model: ModelProto | None
+    data: list | None
+    folder: str
+    rtol: float
+    atol: float
+
+    def load(self):
+        """Return the model and its file."""
+        if self.model is not None:
+            return self.model, None
+        file = Path(self.folder) if self.kind == "light" else Path(self.folder, "model.onnx")
+        return onnx.load(file), file
 
 
 @dataclass(frozen=True)
@@ -31,109 +64,136 @@ class Outcome:
 
     Attributes:
         name: the case.
+        kind: what it belongs to.
         operator: the operator that it is about.
         status: PASS; REFUSED, a diagnostic; WRONG numbers, shapes or element types; CRASH, any other failure.
         reason: why it did not pass.
     """
 
     name: str
+    kind: str
     operator: str
     status: str
     reason: str = ""
 
 
 @cache
-def node_cases():
-    """Return the node test cases of the onnx package by name."""
-    from onnx.backend.test.loader import load_model_tests
-
-    with warnings.catch_warnings():
+def all_cases():
+    """Return all cases of the suite by name, those that appear in two kinds once with the kind in the name."""
+    found = {}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return {case.name: case for case in load_model_tests(kind="node")}
+        for kind in KINDS:
+            for test in load_model_tests(kind="real" if kind == "light" else kind):
+                folder = test.model_dir or ""
+                if kind == "light":
+                    folder = str(Path(onnx.__file__).parent / test.url.removeprefix("onnx/"))
+                name = test.name if test.name not in found else f"{test.name}_{kind}"
+                found[name] = Case(name, kind, test.model, test.data_sets, folder, test.rtol, test.atol)
+    return found
 
 
 def operator_of(case):
     """Return the operator that a case is about; the bodies of functions count as one."""
+    if case.kind != "node":
+        return f"({case.kind})"
     expanded = case.name.endswith("_expanded") or "_expanded_" in case.name
     nodes = case.model.graph.node
     return "(function bodies)" if expanded or not nodes else nodes[0].op_type
 
 
-def judge(case, opt_level=3):
-    """Return the outcome of compiling and running one case."""
+def judge(case, opt_level=3, initializers=False):
+    """Return the outcome of compiling and running one case.
+
+    Args:
+        case: what to judge.
+        opt_level: the optimization level.
+        initializers: turn every input but the first into an initializer.
+    """
     operator = operator_of(case)
+
+    def outcome(status, reason=""):
+        return Outcome(case.name, case.kind, operator, status, reason)
+
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            _run(case, opt_level)
+            _run(case, opt_level, initializers)
     except LeptonError as error:
-        text = str(error)
-        status = CRASH if any(i in text for i in _INTERNAL) else REFUSED
-        return Outcome(case.name, operator, status, text.strip())
+        return outcome(CRASH if any(i in str(error) for i in _INTERNAL) else REFUSED, str(error).strip())
     except AssertionError as error:
         own = traceback.extract_tb(error.__traceback__)[-1].filename
-        ours = own == __file__ or "numpy" in own
-        reason = " ".join(str(error).split()) if ours else traceback.format_exc()
-        return Outcome(case.name, operator, WRONG if ours else CRASH, reason)
+        if own == __file__ or "numpy" in own or "onnx" in Path(own).parts:
+            return outcome(WRONG, " ".join(str(error).split()))
+        return outcome(CRASH, traceback.format_exc())
     except Exception:
-        return Outcome(case.name, operator, CRASH, traceback.format_exc())
-    return Outcome(case.name, operator, PASS)
+        return outcome(CRASH, traceback.format_exc())
+    return outcome(PASS)
 
 
-def _run(case, opt_level):
-    names = [i.name for i in case.model.graph.input]
-    for inputs, outputs in case.data_sets:
-        feeds = dict(zip(names, map(_array, inputs), strict=False))
-        module = _import(case.model, feeds)
-        given = [feeds[a.name] for a in module.main.arguments]
-        compiled = lepton_ir.runtime.load(lepton_ir.compile(module, verify=False, opt_level=opt_level), threads=2)
-        got = compiled(*given)
-        wanted = _onnxruntime(case.model, feeds) if case.name in LIKE_ONNX_RUNTIME else [_array(o) for o in outputs]
-        assert len(got) == len(wanted), f"{len(got)} outputs instead of {len(wanted)}"
-        for g, w in zip(got, wanted, strict=True):
-            compare(g, w, case.rtol, case.atol)
+def _run(case, opt_level, initializers):
+    proto, file = case.load()
+    compiled = None
+    for inputs, wanted in _data(case, proto):
+        names = _input_names(proto)
+        feeds = dict(zip(names, inputs, strict=False))
+        if compiled is None or initializers:
+            compiled, order = _compile(proto, file, feeds, opt_level, initializers)
+        given = [feeds[name] for name in order]
+        got = list(compiled(*given))
+        Runner.assert_similar_outputs(wanted, got, case.rtol, case.atol)
 
 
-def _onnxruntime(proto, feeds):
-    import onnxruntime as ort
+def _compile(proto, file, feeds, opt_level, initializers):
+    fixed = {}
+    if initializers:
+        fixed = {n: v for n, v in list(feeds.items())[1:] if isinstance(v, np.ndarray)}
+    reader = TensorReader(file, str(file)) if file is not None else None
+    module = import_model(proto, reader, constants=fixed)
+    artifact = lepton_ir.compile(module, verify=False, opt_level=opt_level)
+    return lepton_ir.runtime.load(artifact, threads=2), [a.name for a in module.main.arguments]
 
-    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, feeds)
+
+def _input_names(proto):
+    weights = {t.name for t in proto.graph.initializer}
+    return [i.name for i in proto.graph.input if i.name not in weights]
 
 
-def _array(x):
+def _data(case, proto):
+    """Yield inputs and expected outputs."""
+    if case.data is not None:
+        for inputs, outputs in case.data:
+            yield [_plain(x) for x in inputs], [_plain(x) for x in outputs]
+        return
+    if case.kind == "light":
+        yield _light_data(case, proto)
+        return
+    for folder in sorted(Path(case.folder).glob("test_data_set*")):
+        yield tuple(
+            [_read(folder / f"{what}_{i}.pb", infos[i].type) for i in range(len(list(folder.glob(f"{what}_*.pb"))))]
+            for what, infos in (("input", proto.graph.input), ("output", proto.graph.output))
+        )
+
+
+def _light_data(case, proto):
+    """Return the inputs that the suite makes for a light network, and the outputs that come along or are computed."""
+    weights = {t.name for t in proto.graph.initializer}
+    infos = [i for i in proto.graph.input if i.name not in weights]
+    inputs = [Runner.generate_dummy_data(i, seed=0, name=case.name.removeprefix("test_"), random=False) for i in infos]
+    stem = case.folder.removesuffix(".onnx")
+    files = [Path(f"{stem}_output_{i}.pb") for i in range(len(proto.graph.output))]
+    if all(f.exists() for f in files):
+        return inputs, [_read(f, o.type) for f, o in zip(files, proto.graph.output, strict=True)]
+    return inputs, ReferenceEvaluator(proto).run(None, dict(zip([i.name for i in infos], inputs, strict=True)))
+
+
+def _read(path, kind):
+    found = []
+    Runner._load_proto(None, str(path), found, kind)
+    return found[0]
+
+
+def _plain(x):
     if isinstance(x, TensorProto):
         return numpy_helper.to_array(x)
     return x if x is None or isinstance(x, list) else np.asarray(x)
-
-
-def _import(proto, feeds):
-    """Import; inputs that shapes depend on become constants, as few as will do."""
-    tensors = {n: a for n, a in feeds.items() if isinstance(a, np.ndarray)}
-    integers = [n for n, a in tensors.items() if a.dtype.kind in "iub" and a.size <= 64]
-    small = [n for n, a in tensors.items() if a.size <= 16]
-    first = next(iter(feeds), None)
-    attempts = [[], [n for n in integers if n != first], integers, [n for n in small if n != first], small]
-    for i, fixed in enumerate(attempts):
-        try:
-            return import_model(proto, constants={n: feeds[n] for n in fixed})
-        except LeptonError as error:
-            if i == len(attempts) - 1 or not any(text in str(error) for text in _DEPENDS):
-                raise
-    raise AssertionError
-
-
-def compare(got, wanted, rtol, atol):
-    """Raise AssertionError where the result differs from the expected one in shape, element type or numbers."""
-    assert got.shape == wanted.shape, f"shape {got.shape} instead of {wanted.shape}"
-    if wanted.dtype.kind in "OUS":
-        assert got.astype(str).tolist() == wanted.astype(str).tolist()
-        return
-    assert got.dtype == wanted.dtype, f"elements of {got.dtype} instead of {wanted.dtype}"
-    if wanted.dtype.kind not in "fciub":
-        # bf16, f8, ...: one unit in the last place of bf16, the finest of them.
-        np.testing.assert_allclose(got.astype(np.float64), wanted.astype(np.float64), rtol=2**-6, atol=atol)
-        return
-    # f16 results may differ by one unit in the last place, 2**-10 or, across a power of two, 2**-9.
-    rtol = max(rtol, 2**-9) if wanted.dtype == np.float16 else rtol
-    np.testing.assert_allclose(got, wanted, rtol=rtol, atol=max(atol, 1e-6 if wanted.dtype.kind == "f" else 0))

@@ -1,10 +1,11 @@
-"""Compile and run the onnx package's node test cases, and count what became of them.
+"""Compile and run the onnx package's backend test suite, and count what became of its cases.
 
 python tests/conformance/run.py                   all cases
+python tests/conformance/run.py --initializers    with every input but the first turned into an initializer
 python tests/conformance/run.py --match conv      those whose name holds "conv"
 python tests/conformance/run.py --list wrong      also print the cases of a class, with reasons
 
-Cases run in a process apart; one that ends the process counts as a crash, and the others go on in a new one.
+Cases run in processes apart; one that ends its process counts as a crash, and the others go on in a new one.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from conformance_cases import CRASH, PASS, REFUSED, WRONG, Outcome, judge, node_cases, operator_of
+from conformance_cases import CRASH, KINDS, PASS, REFUSED, WRONG, Outcome, all_cases, judge, operator_of
 
-BATCH = 200
+BATCH = 100
 """Cases per process, which keeps the loaded libraries and a crash's damage small."""
 
 
@@ -29,10 +31,10 @@ def main():
     """Run the command line; the exit status is 1 where a case is wrong or crashes."""
     options = _parser().parse_args()
     if options.worker:
-        return _work(Path(options.worker), options.opt_level)
-    names = [n for n in node_cases() if re.search(options.match, n)]
+        return _work(Path(options.worker), options.opt_level, options.initializers)
+    names = [n for n in all_cases() if re.search(options.match, n)]
     names = names[options.start :: options.step]
-    outcomes = run(names, options.opt_level, options.seconds)
+    outcomes = run(names, options.opt_level, options.seconds, options.initializers, options.jobs)
     if options.json:
         Path(options.json).write_text(json.dumps([asdict(o) for o in outcomes], indent=1), encoding="utf-8")
     _report(outcomes, options.list or [])
@@ -45,37 +47,51 @@ def _parser():
     parser.add_argument("--step", type=int, default=1, help="take every STEPth case")
     parser.add_argument("--start", type=int, default=0, help="and begin with this one")
     parser.add_argument("--opt-level", type=int, default=3)
+    parser.add_argument("--initializers", action="store_true", help="turn every input but the first into one")
     parser.add_argument("--seconds", type=float, default=120, help="longest time for one case")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     parser.add_argument("--list", action="append", choices=[REFUSED, WRONG, CRASH], help="print this class's cases")
     parser.add_argument("--json", help="write all outcomes to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser
 
 
-def run(names, opt_level=3, seconds=120):
+def run(names, opt_level=3, seconds=120, initializers=False, jobs=1):
     """Return the outcomes of the cases ``names``."""
-    outcomes = []
-    pending = list(names)
-    with tempfile.TemporaryDirectory() as folder:
-        while pending:
-            batch = pending[:BATCH]
-            found, ending = _batch(batch, Path(folder), opt_level, seconds)
-            if len(found) < len(batch):
-                died = batch[len(found)]
-                found.append(Outcome(died, operator_of(node_cases()[died]), CRASH, ending))
-            outcomes += found
-            pending = pending[len(found) :]
+    batches = [names[i : i + BATCH] for i in range(0, len(names), BATCH)]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+        work = [
+            pool.submit(_all_of, batch, Path(folder, str(i)), opt_level, seconds, initializers)
+            for i, batch in enumerate(batches)
+        ]
+        outcomes = []
+        for job in work:
+            outcomes += job.result()
             print(f"{len(outcomes)} of {len(names)}", file=sys.stderr, flush=True)
     return outcomes
 
 
-def _batch(names, folder, opt_level, seconds):
+def _all_of(batch, folder, opt_level, seconds, initializers):
+    """Run one batch, in a new process again where a case ends it."""
+    folder.mkdir()
+    outcomes, pending = [], list(batch)
+    while pending:
+        found, ending = _batch(pending, folder, opt_level, seconds, initializers)
+        if len(found) < len(pending):
+            case = all_cases()[pending[len(found)]]
+            found.append(Outcome(case.name, case.kind, operator_of(case), CRASH, ending))
+        outcomes += found
+        pending = pending[len(found) :]
+    return outcomes
+
+
+def _batch(names, folder, opt_level, seconds, initializers):
     """Run cases in one process; return the outcomes of those that it came through, and how it ended."""
     job, results = folder / "job.json", folder / "job.results"
     job.write_text(json.dumps(names), encoding="utf-8")
     results.write_text("", encoding="utf-8")
     command = [sys.executable, __file__, "--worker", str(job), "--opt-level", str(opt_level)]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(command + ["--initializers"] * initializers, stdin=subprocess.DEVNULL)
     ending = _watch(process, results, seconds)
     lines = results.read_text(encoding="utf-8").splitlines()
     return [Outcome(**json.loads(line)) for line in lines], ending
@@ -96,15 +112,13 @@ def _watch(process, results, seconds):
             done = size
 
 
-def _work(job, opt_level):
+def _work(job, opt_level, initializers):
     names = json.loads(job.read_text(encoding="utf-8"))
     with job.with_suffix(".results").open("a", encoding="utf-8") as results:
         for name in names:
-            outcome = judge(node_cases()[name], opt_level)
+            outcome = judge(all_cases()[name], opt_level, initializers)
             results.write(json.dumps(asdict(outcome)) + "\n")
             results.flush()
-            if outcome.status in (WRONG, CRASH):
-                print(f"{outcome.status}: {name}", file=sys.stderr, flush=True)
     return 0
 
 
@@ -113,8 +127,13 @@ def _report(outcomes, listed):
         for o in outcomes:
             if o.status == status:
                 print(f"{status}: {o.name}: {o.reason}")
-    counts = Counter(o.status for o in outcomes)
-    print(f"{len(outcomes)} cases: " + ", ".join(f"{counts[s]} {s}" for s in (PASS, REFUSED, WRONG, CRASH)))
+    print(f"{'':18}" + "".join(f"{s:>9}" for s in ("cases", PASS, REFUSED, WRONG, CRASH)))
+    for kind in (*KINDS, "total"):
+        counts = Counter(o.status for o in outcomes if kind in ("total", o.kind))
+        print(
+            f"{kind:18}"
+            + "".join(f"{n:9}" for n in (counts.total(), *(counts[s] for s in (PASS, REFUSED, WRONG, CRASH))))
+        )
     reasons = Counter(o.reason.splitlines()[0] for o in outcomes if o.status == REFUSED)
     for reason, count in reasons.most_common():
         print(f"{count:5} refused: {reason}")

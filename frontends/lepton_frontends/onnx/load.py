@@ -26,7 +26,7 @@ from lepton_ir.ir.core import Block, Operation
 from lepton_ir.ir.location import Location
 from lepton_ir.ir.module import Function, Module
 
-OLDEST_OPSET = 7
+OLDEST_OPSET = 1
 _LISTED = 20
 
 

@@ -20,8 +20,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from onnx import defs
+
 RuleFunction = Callable[..., Any]
 ONNX = ""
+_FIRST = 7
+"""The opset that rules hold for by default; an older one has what has not changed since, and rules of its own."""
 MICROSOFT = "com.microsoft"
 
 
@@ -100,7 +104,7 @@ _REFUSALS: dict[str, Refusal] = {}
 
 
 def onnx_op(
-    *ops: str, since: int = 7, domain: str = ONNX, takes_lists: bool = False
+    *ops: str, since: int = _FIRST, domain: str = ONNX, takes_lists: bool = False
 ) -> Callable[[RuleFunction], RuleFunction]:
     """Register a rule for the operators ``ops``, from the opset ``since`` of ``domain`` on.
 
@@ -152,7 +156,18 @@ def versions(domain: str, op: str) -> Sequence[Rule]:
 def find_rule(domain: str, op: str, opset: int) -> Rule | None:
     """Return the newest rule that holds at the opset."""
     fitting = [r for r in versions(domain, op) if r.since <= opset]
-    return fitting[-1] if fitting else None
+    if fitting:
+        return fitting[-1]
+    unchanged = domain == ONNX and opset < _FIRST and _version(op, opset) == _version(op, _FIRST) != 0
+    return find_rule(domain, op, _FIRST) if unchanged else None
+
+
+def _version(op: str, opset: int) -> int:
+    """Return the opset that brought the operator in the form that it has at ``opset``, 0 if there was none."""
+    try:
+        return int(defs.get_schema(op, opset, ONNX).since_version)
+    except defs.SchemaError:
+        return 0
 
 
 def refusal(domain: str, op: str) -> Refusal | None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.runtime_resize import Options, resize_at_run_time
+from lepton_frontends.onnx.runtime_values import partial_dims
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim
 
@@ -47,12 +49,31 @@ def upsample_by_attribute(b: OnnxBuilder, x: Value, *, scales: Sequence[float], 
 
 @onnx_op("Upsample", since=9)
 def upsample(b: OnnxBuilder, x: Value, scales: Value, *, mode: str = "nearest") -> Value:
-    return _upsampled(b, x, b.floats(scales, "list of scales"), mode)
+    return _upsampled_by(b, x, scales, mode)
 
 
 @onnx_op("Resize", since=10)
 def resize_10(b: OnnxBuilder, x: Value, scales: Value, *, mode: str = "nearest") -> Value:
-    return _upsampled(b, x, b.floats(scales, "list of scales"), mode)
+    return _upsampled_by(b, x, scales, mode)
+
+
+def _upsampled_by(b: OnnxBuilder, x: Value, scales: Value, mode: str) -> Value:
+    numbers = _numbers(b, scales)
+    if numbers is not None and _can_scale(x.shape, numbers):
+        return _upsampled(b, x, numbers, mode)
+    options = Options(_mode(mode), "asymmetric", "floor")
+    return resize_at_run_time(b, x, range(x.rank), scales, None, None, "stretch", options)
+
+
+def _numbers(b: OnnxBuilder, values: Value | None) -> tuple[float, ...] | None:
+    """Return the numbers in a constant tensor, None for what only the running program knows."""
+    return None if values is None or b.array(values) is None else b.floats(values, "list of numbers")
+
+
+def _can_scale(shape: Sequence[Dim], scales: Sequence[float]) -> bool:
+    """Return whether the sizes after scaling have names already: multiples and whole parts of those before."""
+    whole = (s == int(s) or 1 / s == int(1 / s) for s in scales)
+    return all(isinstance(d, int) or w for d, w in zip(shape, whole, strict=True))
 
 
 def _upsampled(b: OnnxBuilder, x: Value, scales: Sequence[float], mode: str) -> Value:
@@ -85,7 +106,24 @@ def resize(
     along = range(x.rank) if axes is None else b.axes(axes, x.rank)
     factors: list[float] | None = None
     target = list(x.shape)
-    if sizes is not None and sizes.shape != (0,):
+    sized = sizes is not None and sizes.shape != (0,)
+    crops = coordinate_transformation_mode == "tf_crop_and_resize" and roi is not None
+    partly = partial_dims(b, sizes) if sizes is not None and sized else []
+    numbers = _numbers(b, scales)
+    scalable = numbers is not None and _can_scale([x.shape[a] for a in along], numbers)
+    if (crops and _numbers(b, roi) is None) or None in partly or not (sized or scales is None or scalable):
+        options = Options(
+            mode,
+            coordinate_transformation_mode,
+            nearest_mode,
+            cubic_coeff_a,
+            bool(exclude_outside),
+            extrapolation_value,
+            bool(antialias),
+        )
+        wanted_sizes = sizes if sized else None
+        return resize_at_run_time(b, x, along, scales, wanted_sizes, roi, keep_aspect_ratio_policy, options)
+    if sizes is not None and sized:
         wanted = b.dims(sizes, "target size")
         if keep_aspect_ratio_policy == "stretch":
             for axis, size in zip(along, wanted, strict=True):
@@ -98,9 +136,9 @@ def resize(
             factors[axis], target[axis] = scale, _scaled(x.shape[axis], scale)
     else:
         raise UnsupportedError("it has neither scales nor sizes", "the model is not valid ONNX")
-    options: dict[str, Any] = {}
-    if coordinate_transformation_mode == "tf_crop_and_resize" and roi is not None:
-        options["roi"] = _region(x.rank, along, b.floats(roi, "region of interest"))
+    region: dict[str, Any] = {}
+    if crops and roi is not None:
+        region["roi"] = _region(x.rank, along, b.floats(roi, "region of interest"))
     return _resized(
         b,
         x,
@@ -113,7 +151,7 @@ def resize(
         exclude_outside=bool(exclude_outside),
         extrapolation_value=extrapolation_value,
         antialias=bool(antialias),
-        **options,
+        **region,
     )
 
 
