@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -129,6 +129,21 @@ def onnx_op(
         return lower
 
     return register
+
+
+def given_inputs(inputs: Sequence[Any], count: int, required: Collection[int]) -> list[Any]:
+    """Return ``count`` inputs, None for those that are absent: for operators with optional inputs before required ones.
+
+    Raises:
+        UnsupportedError: there are more, or a required one is absent.
+    """
+    if len(inputs) > count:
+        raise UnsupportedError(f"it has {len(inputs)} inputs, at most {count} are known in this opset")
+    found = [*inputs, *[None] * (count - len(inputs))]
+    absent = [i for i in required if found[i] is None]
+    if absent:
+        raise UnsupportedError(f"it needs its input {absent[0]}", "the model is not valid ONNX")
+    return found
 
 
 def refuse(*ops: str, reason: str, help: str) -> None:
