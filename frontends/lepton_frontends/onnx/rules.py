@@ -23,6 +23,7 @@ from typing import Any
 RuleFunction = Callable[..., Any]
 ONNX = ""
 MICROSOFT = "com.microsoft"
+ML = "ai.onnx.ml"
 
 
 class UnsupportedError(Exception):
@@ -96,7 +97,7 @@ class Refusal:
 
 
 _RULES: dict[tuple[str, str], list[Rule]] = {}
-_REFUSALS: dict[str, Refusal] = {}
+_REFUSALS: dict[tuple[str, str], Refusal] = {}
 
 
 def onnx_op(
@@ -146,9 +147,9 @@ def given_inputs(inputs: Sequence[Any], count: int, required: Collection[int]) -
     return found
 
 
-def refuse(*ops: str, reason: str, help: str) -> None:
-    """Say why operators of ONNX are not supported, where there is more to say than that they are not."""
-    _REFUSALS.update(dict.fromkeys(ops, Refusal(reason, help)))
+def refuse(*ops: str, reason: str, help: str, domain: str = ONNX) -> None:
+    """Say why operators are not supported, where there is more to say than that they are not."""
+    _REFUSALS.update(dict.fromkeys(((domain, op) for op in ops), Refusal(reason, help)))
 
 
 @cache
@@ -173,13 +174,13 @@ def find_rule(domain: str, op: str, opset: int) -> Rule | None:
 def refusal(domain: str, op: str) -> Refusal | None:
     """Return why an operator is not supported, where there is more to say than that it is not."""
     _discover()
-    return _REFUSALS.get(op) if domain == ONNX else None
+    return _REFUSALS.get((domain, op))
 
 
 def all_refusals() -> Mapping[str, Refusal]:
-    """Return the reasons for all operators that are refused on purpose."""
+    """Return the reasons for all operators that are refused on purpose, by ``domain.operator`` (or ``operator``)."""
     _discover()
-    return dict(sorted(_REFUSALS.items()))
+    return {f"{domain}.{op}" if domain else op: reason for (domain, op), reason in sorted(_REFUSALS.items())}
 
 
 def all_rules() -> dict[tuple[str, str], Sequence[Rule]]:
