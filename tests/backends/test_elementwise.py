@@ -65,6 +65,14 @@ def test_division_by_zero_gives_zero_for_integers() -> None:
     check([case(n, [t, t], op(n), {0: low, 1: divisors}) for n in ("floordiv", "mod")])
 
 
+def test_comparisons_with_nan() -> None:
+    """NaN differs from everything, itself included, and is true."""
+    x = np.resize(np.array([1, np.nan, 2, np.nan, 0], np.float32), (3, 37))
+    y = np.resize(np.array([1, np.nan, 3, 2, np.nan], np.float32), (3, 37))
+    cases = [case(n, [(3, 37), (3, 37)], op(n), {0: x, 1: y}) for n in ("eq", "ne", "lt", "le", "gt", "ge")]
+    check([*cases, case("cast", [(3, 37)], op("cast", to=DType.BOOL), {0: x})])
+
+
 FLOATS = [DType.F16, DType.BF16, DType.F32, DType.F64]
 INTEGERS = [DType.I8, DType.U8, DType.I16, DType.U16, DType.I32, DType.U32, DType.I64, DType.U64, DType.BOOL]
 

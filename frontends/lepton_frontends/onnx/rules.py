@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -27,6 +27,7 @@ ONNX = ""
 _FIRST = 7
 """The opset that rules hold for by default; an older one has what has not changed since, and rules of its own."""
 MICROSOFT = "com.microsoft"
+ML = "ai.onnx.ml"
 
 
 class UnsupportedError(Exception):
@@ -100,7 +101,7 @@ class Refusal:
 
 
 _RULES: dict[tuple[str, str], list[Rule]] = {}
-_REFUSALS: dict[str, Refusal] = {}
+_REFUSALS: dict[tuple[str, str], Refusal] = {}
 
 
 def onnx_op(
@@ -135,9 +136,24 @@ def onnx_op(
     return register
 
 
-def refuse(*ops: str, reason: str, help: str) -> None:
-    """Say why operators of ONNX are not supported, where there is more to say than that they are not."""
-    _REFUSALS.update(dict.fromkeys(ops, Refusal(reason, help)))
+def given_inputs(inputs: Sequence[Any], count: int, required: Collection[int]) -> list[Any]:
+    """Return ``count`` inputs, None for those that are absent: for operators with optional inputs before required ones.
+
+    Raises:
+        UnsupportedError: there are more, or a required one is absent.
+    """
+    if len(inputs) > count:
+        raise UnsupportedError(f"it has {len(inputs)} inputs, at most {count} are known in this opset")
+    found = [*inputs, *[None] * (count - len(inputs))]
+    absent = [i for i in required if found[i] is None]
+    if absent:
+        raise UnsupportedError(f"it needs its input {absent[0]}", "the model is not valid ONNX")
+    return found
+
+
+def refuse(*ops: str, reason: str, help: str, domain: str = ONNX) -> None:
+    """Say why operators are not supported, where there is more to say than that they are not."""
+    _REFUSALS.update(dict.fromkeys(((domain, op) for op in ops), Refusal(reason, help)))
 
 
 @cache
@@ -173,13 +189,13 @@ def _version(op: str, opset: int) -> int:
 def refusal(domain: str, op: str) -> Refusal | None:
     """Return why an operator is not supported, where there is more to say than that it is not."""
     _discover()
-    return _REFUSALS.get(op) if domain == ONNX else None
+    return _REFUSALS.get((domain, op))
 
 
 def all_refusals() -> Mapping[str, Refusal]:
-    """Return the reasons for all operators that are refused on purpose."""
+    """Return the reasons for all operators that are refused on purpose, by ``domain.operator`` (or ``operator``)."""
     _discover()
-    return dict(sorted(_REFUSALS.items()))
+    return {f"{domain}.{op}" if domain else op: reason for (domain, op), reason in sorted(_REFUSALS.items())}
 
 
 def all_rules() -> dict[tuple[str, str], Sequence[Rule]]:

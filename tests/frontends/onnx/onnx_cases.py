@@ -69,6 +69,53 @@ def check_with_onnxruntime(proto, feeds, rtol=1e-5, atol=1e-6, **options):
     return module
 
 
+def microsoft_model(op, arrays, outputs=1, optional=(), domain="com.microsoft", version=1, types=None, **attributes):
+    """Return a model of one node of another domain.
+
+    Args:
+        op: the operator.
+        arrays: its inputs by name, in order; None for one that is absent.
+        outputs: how many outputs; those whose numbers are in ``optional`` are left out.
+        optional: see there.
+        domain: the operator's domain.
+        version: the opset of that domain.
+        types: element types of outputs, by number, where ONNX Runtime cannot infer them.
+        attributes: the node's attributes; those that are None are left out.
+    """
+    names = [n if a is not None else "" for n, a in arrays.items()]
+    given = {n: a for n, a in arrays.items() if a is not None}
+    ys = ["" if i in optional else f"y{i}" for i in range(outputs)]
+    own = {k: v for k, v in attributes.items() if v is not None}
+    node = helper.make_node(op, names, ys, domain=domain, **own)
+    inputs = [info(n, a.shape, helper.np_dtype_to_tensor_dtype(a.dtype)) for n, a in given.items()]
+    outs = [info(y, None, types[i]) if types and i in types else y for i, y in enumerate(ys) if y]
+    proto = model([node], inputs, outs, 18)
+    if domain:
+        proto.opset_import.append(helper.make_opsetid(domain, version))
+    return proto
+
+
+def run_compiled(proto, feeds, constants=(), **options):
+    """Return the outputs of the model compiled for the CPU; the inputs named in ``constants`` are fixed."""
+    import lepton_ir
+
+    module = import_model(proto, constants={n: feeds[n] for n in constants}, **options)
+    compiled = lepton_ir.runtime.load(lepton_ir.compile(module, verify=False), threads=2)
+    return compiled(*[feeds[a.name] for a in module.main.arguments])
+
+
+def check_compiled(proto, feeds, rtol=1e-5, atol=2e-6, wanted=None, constants=(), **options):
+    """Compile, run, and compare with ONNX Runtime (or with ``wanted``); return the results."""
+    feeds = {n: a for n, a in feeds.items() if a is not None}
+    got = run_compiled(proto, feeds, constants, **options)
+    wanted = run_onnxruntime(proto, feeds) if wanted is None else wanted
+    assert len(got) == len(wanted)
+    for g, w in zip(got, wanted, strict=True):
+        assert (g.shape, g.dtype) == (w.shape, w.dtype)
+        np.testing.assert_allclose(g, w, rtol=rtol, atol=atol)
+    return got
+
+
 @cache
 def node_cases():
     """Return the node test cases of the onnx package that are functions of tensors, by operator."""

@@ -193,36 +193,3 @@ def test_resize(mode, coordinates, sizes):
         "Resize", arrays, 19, ("roi", "scales", "sizes"), mode=mode, coordinate_transformation_mode=coordinates
     )
     check_with_onnxruntime(proto, {"x": X}, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("op", ["Gelu", "FastGelu", "QuickGelu", "BiasGelu"])
-def test_microsoft_activations(op):
-    from onnx import helper
-    from onnx_cases import info, model
-
-    bias = ["b"] if op == "BiasGelu" else []
-    node = helper.make_node(op, ["x", *bias], ["y"], domain="com.microsoft")
-    inputs = [info("x", X.shape), *(info(b, [5]) for b in bias)]
-    feeds = {"x": X, **{b: f32(5) for b in bias}}
-    check_with_onnxruntime(model([node], inputs, ["y"], domains=["com.microsoft"]), feeds, atol=1e-5)
-
-
-def test_microsoft_fused_matmul():
-    from onnx import helper
-    from onnx_cases import info, model
-
-    node = helper.make_node("FusedMatMul", ["a", "b"], ["y"], domain="com.microsoft", transB=1, alpha=0.5)
-    proto = model([node], [info("a", [2, 3, 4]), info("b", [2, 5, 4])], ["y"], domains=["com.microsoft"])
-    check_with_onnxruntime(proto, {"a": f32(2, 3, 4), "b": f32(2, 5, 4)})
-
-
-@pytest.mark.parametrize("bias", [False, True])
-def test_microsoft_skip_layer_normalization(bias):
-    from onnx import helper
-    from onnx_cases import info, model
-
-    names = ["x", "skip", "gamma", "beta", *(["bias"] if bias else [])]
-    node = helper.make_node("SkipLayerNormalization", names, ["y"], domain="com.microsoft", epsilon=1e-5)
-    shapes = {n: (2, 3, 8) if n in ("x", "skip") else (8,) for n in names}
-    proto = model([node], [info(n, s) for n, s in shapes.items()], ["y"], domains=["com.microsoft"])
-    check_with_onnxruntime(proto, {n: f32(*s) for n, s in shapes.items()}, atol=1e-5)

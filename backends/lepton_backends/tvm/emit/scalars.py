@@ -223,7 +223,12 @@ def eq(a: Expr, b: Expr) -> Expr:
 
 @scalar("ne", "xor")
 def ne(a: Expr, b: Expr) -> Expr:
-    return tirx.NE(*_comparable(a, b))
+    a, b = _comparable(a, b)
+    if not dtype_of(a).startswith("float"):
+        return tirx.NE(a, b)
+    # TVM's comparison of floats is "ordered": false of NaN, which differs from everything.
+    a, b = tir.bind(a), tir.bind(b)
+    return tirx.Or(tirx.NE(a, b), tirx.Or(tir.is_nan(a), tir.is_nan(b)))
 
 
 @scalar("lt")
@@ -300,7 +305,7 @@ def cast(x: Expr, *, to: DType, saturate: bool, dtype: DType) -> Expr:
     if to is dtype:
         return x
     if to is DType.BOOL:
-        return tirx.NE(*tir.match(x, like(0, x)))
+        return ne(x, like(0, x))
     if to in _SUB_BYTE:
         return _wrap(_to_integer(x, "int32"), _SUB_BYTE[to], storage_dtype(to))
     if not to.is_float:
