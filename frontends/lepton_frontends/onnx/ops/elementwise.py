@@ -135,6 +135,12 @@ def _is(number: int, dtype: DType) -> bool:
     return DTYPES.get(number) is dtype
 
 
+@onnx_op("BitCast", since=26)
+def bitcast(b: OnnxBuilder, x: Value, *, to: int) -> Value:
+    dtype = dtype_of(to)
+    return x if x.tensor.dtype is dtype else b.bitcast(x, to=dtype)
+
+
 @onnx_op("Identity", takes_lists=True)
 def identity(b: OnnxBuilder, x: Value | ValueList) -> Value | ValueList:
     return x
