@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lepton_ir.ir.core import OpResult, Value
@@ -84,6 +86,7 @@ class Col2Im(Operation):
         padded = [s + p + q for s, p, q in zip(sizes, before, after, strict=True)]
         y = np.zeros((x.shape[0], *padded, wide.shape[1]), wide.dtype)
         for position, seen in taps(y, self.kernel_shape, self.strides, self.dilations, blocks):
-            seen += np.moveaxis(wide[(slice(None), slice(None), *position)], 1, -1)
-        kept = tuple(slice(p, p + s) for p, s in zip(before, sizes, strict=True))
-        return narrow(np.moveaxis(y[(slice(None), *kept)], -1, 1), self.x.tensor.dtype)
+            taken: tuple[Any, ...] = (slice(None), slice(None), *position)
+            seen += np.moveaxis(wide[taken], 1, -1)
+        kept: tuple[Any, ...] = (slice(None), *(slice(p, p + s) for p, s in zip(before, sizes, strict=True)))
+        return narrow(np.moveaxis(y[kept], -1, 1), self.x.tensor.dtype)

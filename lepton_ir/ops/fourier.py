@@ -17,7 +17,7 @@ from lepton_ir.ir.builder import Builder
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, dmin
 from lepton_ir.ir.types import DType
-from lepton_ir.ops.support import Array
+from lepton_ir.ops.support import Array, ints
 
 if TYPE_CHECKING:
     from lepton_ir.ops.signal import Dft
@@ -69,9 +69,9 @@ def _fft(b: Builder, x: Value, op: Dft) -> Value:
 def _divided(b: Builder, y: Value, length: Dim) -> Value:
     dtype = y.tensor.dtype
     if isinstance(length, int):
-        return b.mul(y, b.const(1 / max(length, 1), dtype=dtype))  # type: ignore[no-any-return]
+        return b.mul(y, b.const(1 / max(length, 1), dtype=dtype))
     size = b.cast(b.tensor_reshape(b.tensor_dims(dims=(length,)), shape=()), to=dtype)
-    return b.div(y, size)  # type: ignore[no-any-return]
+    return b.div(y, size)
 
 
 def _irfft(b: Builder, x: Value, length: Dim) -> Value:
@@ -100,8 +100,9 @@ def _roots(length: int, sign: int) -> Array:
 
 def _by_matrix(b: Builder, x: Value, roots: Array, frequencies: Dim) -> Value:
     """Multiply by a matrix of complex numbers, as one of real numbers that is twice as wide (and as high)."""
-    kept = roots[:, : int(frequencies)]  # type: ignore[arg-type]
-    rows = [np.stack([kept.real, kept.imag], -1), np.stack([-kept.imag, kept.real], -1)][: int(x.shape[-1])]  # type: ignore[arg-type]
+    columns, parts = ints((frequencies, x.shape[-1]))
+    kept = roots[:, :columns]
+    rows = [np.stack([kept.real, kept.imag], -1), np.stack([-kept.imag, kept.real], -1)][:parts]
     matrix = np.stack(rows, 1).reshape(len(kept) * len(rows), -1).astype(x.tensor.dtype.numpy)
     return _multiplied(b, x, b.const(matrix), frequencies)
 
@@ -140,9 +141,9 @@ def _times(b: Builder, x: Value, factors: Array) -> Value:
     real = np.stack([factors.real, factors.real], -1).astype(dtype)
     imag = np.stack([-factors.imag, factors.imag], -1).astype(dtype)
     if x.shape[-1] == 1:
-        return b.mul(x, b.const(np.stack([factors.real, factors.imag], -1).astype(dtype)))  # type: ignore[no-any-return]
+        return b.mul(x, b.const(np.stack([factors.real, factors.imag], -1).astype(dtype)))
     turned = b.mul(b.tensor_reverse(x, axes=(x.rank - 1,)), b.const(imag))
-    return b.add(b.mul(x, b.const(real)), turned)  # type: ignore[no-any-return]
+    return b.add(b.mul(x, b.const(real)), turned)
 
 
 def _split(b: Builder, x: Value, length: int, sign: int) -> Value:

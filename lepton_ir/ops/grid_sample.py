@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,8 @@ class GridSample(Operation):
         batch = np.arange(x.shape[0]).reshape([-1] + [1] * (grid.ndim - 2))
         total = np.zeros((*grid.shape[:-1], x.shape[1]), work)
         for chosen in product(*taps):
-            read = wide[(batch, slice(None), *(at for at, _ in chosen))]
+            where: tuple[Any, ...] = (batch, slice(None), *(at for at, _ in chosen))
+            read = wide[where]
             share = np.ones(grid.shape[:-1], work)
             for _, weight in chosen:
                 share = share * weight

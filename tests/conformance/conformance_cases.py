@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 import warnings
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ LIKE_ONNX_RUNTIME = {
     "test_resize_downsample_scales_cubic_align_corners",
 }
 """ONNX's reference resamples with the scale before it is rounded to a size; Lepton and ONNX Runtime with the sizes."""
+
+DRAWN = re.compile("test_bernoulli|test_training_dropout(?!_zero_ratio)")
+"""Cases that draw random numbers: theirs are those of numpy's generator, which ONNX leaves to the implementation."""
 
 _DEPENDS = ("run time", "dynamic", "depends on")
 _INTERNAL = ("bug in Lepton", "the model failed while it ran")
@@ -91,6 +95,8 @@ def _run(case, opt_level):
         wanted = _onnxruntime(case.model, feeds) if case.name in LIKE_ONNX_RUNTIME else [_array(o) for o in outputs]
         assert len(got) == len(wanted), f"{len(got)} outputs instead of {len(wanted)}"
         for g, w in zip(got, wanted, strict=True):
+            if DRAWN.match(case.name):
+                g, w = drawn(g, w)
             compare(g, w, case.rtol, case.atol)
 
 
@@ -121,6 +127,13 @@ def _import(proto, feeds):
             if i == len(attempts) - 1 or not any(text in str(error) for text in _DEPENDS):
                 raise
     raise AssertionError
+
+
+def drawn(got, wanted):
+    """Return the elements of two results that are 0 in neither: other ones were drawn, the numbers are the same."""
+    assert (got.shape, got.dtype) == (wanted.shape, wanted.dtype)
+    both = (got != 0) & (wanted != 0)
+    return got[both], wanted[both]
 
 
 def compare(got, wanted, rtol, atol):

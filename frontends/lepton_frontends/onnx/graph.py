@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +42,7 @@ class GraphImporter:
         budget: how many nodes may still come out of calls of functions and unrolled loops.
         findings: what could not be imported.
         shape_values: the contents of shape tensors, as far as they are known.
+        draws: how often each node has drawn random numbers, which unrolled loops do more than once.
     """
 
     file: str
@@ -49,6 +51,7 @@ class GraphImporter:
     budget: int = 200_000
     findings: DiagnosticSink = field(default_factory=DiagnosticSink)
     shape_values: dict[Value, np.ndarray | None] = field(default_factory=dict)
+    draws: Counter[str] = field(default_factory=Counter)
     _calls: list[FunctionKey] = field(default_factory=list)
 
     def constants(self, graph: GraphProto, scope: Scope, b: OnnxBuilder) -> None:

@@ -53,7 +53,9 @@ class _GridSample:
         for at, weight in partial:
             read = tir.cast(self.view.load(self.op.x, [n, c, *at]), self.work)
             # What lies outside counts for nothing, even where the element read in its place is no number.
-            term = select(weight.equal(zero), zero, read * weight) if self.op.padding == "zeros" else read * weight
+            term = read * weight
+            if self.op.padding == "zeros":
+                term = select(tir.equal(weight, zero), zero, term)
             total = term if total is None else total + term
         return tir.cast(total, self.view.dtype(self.op.result))
 
@@ -117,8 +119,10 @@ class _GridSample:
         return bind(clamp(index, extent), "tap"), share
 
     def _cubic(self, offset: Expr, k: int) -> Expr:
-        number, a = (lambda v: self._number(v, self.work)), CUBIC
-        d = bind(tirx.abs(offset - number(k)))
+        def number(value: float) -> Expr:
+            return self._number(value, self.work)
+
+        a, d = CUBIC, bind(tirx.abs(offset - number(k)))
         if k in (0, 1):
             return (number(a + 2) * d - number(a + 3)) * d * d + number(1)
         return ((number(a) * d - number(5 * a)) * d + number(8 * a)) * d - number(4 * a)

@@ -13,16 +13,6 @@ refuse(
     help="cut the model before it and run that part outside, or use operators of fixed size such as TopK",
 )
 refuse(
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-    "Bernoulli",
-    "Multinomial",
-    reason="it draws random numbers, and compiled models give the same result for the same inputs",
-    help="make the random tensor an input of the model",
-)
-refuse(
     "StringConcat",
     "StringNormalizer",
     "StringSplit",

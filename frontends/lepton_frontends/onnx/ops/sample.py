@@ -9,7 +9,7 @@ import numpy as np
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_ir.ir.core import Value
-from lepton_ir.ir.dim import Dim, product
+from lepton_ir.ir.dim import product
 
 _OLD_MODES = {"bilinear": "linear", "bicubic": "cubic"}
 
@@ -123,9 +123,9 @@ def deform_conv(
 ) -> Value:
     """The elements that each step of the kernel reads, sampled, times the weights."""
     rank = x.rank - 2
-    kernel = tuple(weight.shape[2:])
+    _check_deform_conv(x, weight, offset, kernel_shape, group, offset_group)
+    kernel = weight.tensor.static_shape[2:]
     steps, spread, before = strides or [1] * rank, dilations or [1] * rank, pads or [0] * (2 * rank)
-    _check_deform_conv(x, weight, offset, kernel, kernel_shape, group, offset_group)
     taps = product(kernel)
     images = x.shape[0] * offset_group
     places = tuple(offset.shape[2:])
@@ -146,15 +146,14 @@ def _check_deform_conv(
     x: Value,
     weight: Value,
     offset: Value,
-    kernel: Sequence[Dim],
     kernel_shape: Sequence[int] | None,
     group: int,
     offset_group: int,
 ) -> None:
-    numbers = [*kernel, x.shape[1], *weight.shape[:2]]
-    if any(not isinstance(d, int) for d in numbers):
+    kernel = tuple(weight.shape[2:])
+    if any(not isinstance(d, int) for d in (*weight.shape, x.shape[1])):
         raise UnsupportedError("the numbers of its channels or the size of its kernel are not known")
-    if kernel_shape is not None and tuple(kernel_shape) != tuple(kernel):
+    if kernel_shape is not None and tuple(kernel_shape) != kernel:
         raise UnsupportedError(f"its kernel_shape is {list(kernel_shape)} and its weight {weight.type}")
     if x.shape[1] != weight.shape[1] * group or weight.shape[0] % group or x.shape[1] % offset_group:
         raise UnsupportedError(
@@ -171,7 +170,7 @@ def _check_deform_conv(
 def _places(
     b: OnnxBuilder,
     offsets: Value,
-    kernel: Sequence[Dim],
+    kernel: Sequence[int],
     strides: Sequence[int],
     dilations: Sequence[int],
     pads: Sequence[int],
