@@ -23,6 +23,7 @@ from typing import Any
 RuleFunction = Callable[..., Any]
 ONNX = ""
 MICROSOFT = "com.microsoft"
+TRAINING = "ai.onnx.preview.training"
 
 
 class UnsupportedError(Exception):
@@ -96,7 +97,7 @@ class Refusal:
 
 
 _RULES: dict[tuple[str, str], list[Rule]] = {}
-_REFUSALS: dict[str, Refusal] = {}
+_REFUSALS: dict[tuple[str, str], Refusal] = {}
 
 
 def onnx_op(
@@ -131,9 +132,9 @@ def onnx_op(
     return register
 
 
-def refuse(*ops: str, reason: str, help: str) -> None:
-    """Say why operators of ONNX are not supported, where there is more to say than that they are not."""
-    _REFUSALS.update(dict.fromkeys(ops, Refusal(reason, help)))
+def refuse(*ops: str, reason: str, help: str, domain: str = ONNX) -> None:
+    """Say why operators are not supported, where there is more to say than that they are not."""
+    _REFUSALS.update(dict.fromkeys(((domain, op) for op in ops), Refusal(reason, help)))
 
 
 @cache
@@ -158,11 +159,11 @@ def find_rule(domain: str, op: str, opset: int) -> Rule | None:
 def refusal(domain: str, op: str) -> Refusal | None:
     """Return why an operator is not supported, where there is more to say than that it is not."""
     _discover()
-    return _REFUSALS.get(op) if domain == ONNX else None
+    return _REFUSALS.get((domain, op))
 
 
-def all_refusals() -> Mapping[str, Refusal]:
-    """Return the reasons for all operators that are refused on purpose."""
+def all_refusals() -> Mapping[tuple[str, str], Refusal]:
+    """Return the reasons for all operators that are refused on purpose, by domain and operator."""
     _discover()
     return dict(sorted(_REFUSALS.items()))
 

@@ -17,7 +17,6 @@ refuse(
     "StringNormalizer",
     "StringSplit",
     "RegexFullMatch",
-    "TfIdfVectorizer",
     reason="it works on strings",
     help=_CUT,
 )
