@@ -44,6 +44,8 @@ class GridSample(Operation):
             raise InferenceError(
                 f"the grid {grid} must hold {x.rank - 2} coordinates for each place, for each of the images {x}"
             )
+        if 0 in x.shape[2:]:
+            raise InferenceError(f"nn.grid_sample reads images that have elements, got {x}")
         return x.with_shape((*x.shape[:2], *grid.shape[1:-1]))
 
     def verify(self) -> None:

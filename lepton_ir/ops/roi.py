@@ -53,6 +53,8 @@ class RoiAlign(Operation):
         require_sizes(self.name, self.sizes)
         if dims_differ(rois.shape[1], 4) or dims_differ(rois.shape[0], batch.shape[0]):
             raise InferenceError(f"the regions {rois} need 4 coordinates each, and one of the batch indices {batch}")
+        if 0 in (x.shape[0], *x.shape[2:]):
+            raise InferenceError(f"nn.roi_align reads images that have elements, got {x}")
         return x.with_shape((rois.shape[0], x.shape[1], *self.sizes))
 
     def verify(self) -> None:

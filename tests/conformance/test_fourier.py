@@ -120,3 +120,11 @@ def test_refusals_name_the_node():
     refused("longer than the signal", "STFT", [signal(1, 8, 1), np.array(2), signal(9)], 17, fixed=(1,))
     refused("start every 0", "STFT", [signal(1, 8, 1), np.array(0), signal(4)], 17, fixed=(1,))
     refused("not of rank 3", "STFT", [signal(8, 1), np.array(1), signal(4)], 17, fixed=(1,))
+
+
+@pytest.mark.parametrize("window", ["HannWindow", "HammingWindow", "BlackmanWindow"])
+def test_windows(window):
+    for size, periodic, kind in ((2, 0, 1), (7, 1, 1), (64, 0, 11), (65, 1, 10)):
+        tolerance = 2e-3 if kind == 10 else 1e-6
+        check(window, [np.array(size)], 17, reference_of, fixed=(0,), tolerance=tolerance,
+              periodic=periodic, output_datatype=kind)  # fmt: skip

@@ -125,3 +125,15 @@ def test_refusals_name_the_node():
     refused("do not fit 2 groups", "DeformConv", [image, floats(2, 3, 2, 2), floats(1, 8, 5, 5)], 19, group=2)
     refused("must have rank 4 and 8 channels", "DeformConv", [image, floats(2, 3, 2, 2), floats(1, 6, 5, 5)], 19)
     refused("blocks where 25 fit", "Col2Im", [floats(1, 4, 24), np.array([6, 6]), np.array([2, 2])], 18, fixed=(1, 2))
+
+
+@pytest.mark.parametrize("align_corners", [0, 1])
+def test_affine_grids(align_corners):
+    for matrix, size in ((floats(2, 2, 3), [2, 3, 5, 7]), (floats(1, 3, 4), [1, 3, 2, 5, 3])):
+        check("AffineGrid", [matrix, np.array(size)], 20, reference_of, fixed=(1,), align_corners=align_corners)
+
+
+@pytest.mark.parametrize("shape, axes", [([5, 4], [0, -1]), ([9, 8, 6], None), ([3, 11], [2, 0]), ([0, 3], [1, 2])])
+def test_center_crop_and_pad(shape, axes):
+    attributes = {} if axes is None else {"axes": axes}
+    check("CenterCropPad", [floats(7, 9, 3), np.array(shape)], 18, reference_of, fixed=(1,), **attributes)
