@@ -225,6 +225,8 @@ class Operation(_CoreOperation):
     has_side_effects: ClassVar[bool] = False
     is_isolated: ClassVar[bool] = False
     """Whether the regions see none of the values outside them, only their block arguments."""
+    is_random: ClassVar[bool] = False
+    """Whether the numbers are drawn: the same in every run, but not those of another implementation."""
     is_shape_computation: ClassVar[bool] = False
     """Whether ``evaluate`` also works on arrays of dimensions (numpy object arrays), for shape arithmetic."""
     canonicalizations: ClassVar[tuple[Any, ...]] = ()

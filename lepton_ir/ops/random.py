@@ -25,6 +25,7 @@ class RandomBits(Operation):
 
     name = "random.bits"
     fusion = FusionKind.INJECTIVE
+    is_random = True
     shape = dims_attribute()
     key = attribute(int, doc="64 bits that name the sequence")
     word = attribute(int, default=0, doc="0 to 3")

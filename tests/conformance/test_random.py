@@ -3,12 +3,15 @@
 import math
 
 import numpy as np
+import onnx
 import pytest
-from lepton_frontends.onnx.load import import_model
+from lepton_frontends.onnx.load import import_model, load_onnx
 from node_checks import compiled, feeds_of, node_model, refused
 from onnx import TensorProto, helper
 
+import lepton_ir
 from lepton_ir.interp import run
+from lepton_ir.reference import INTERPRETER, ReferenceRunner
 
 SHAPE = (53, 641)
 """Large enough to be computed at run time, with remainders."""
@@ -147,6 +150,16 @@ def test_unrolled_trips_draw_different_numbers():
     count = helper.make_node("Constant", [], ["n"], value_int=3)
     rows = numbers_of([count, helper.make_node("Loop", ["n", ""], ["y"], body=body)], ["y"])[0]
     assert len({tuple(r) for r in rows}) == 3
+
+
+def test_the_interpreter_is_the_reference_of_a_model_that_draws(tmp_path):
+    x = np.ones((4, 5), np.float32)
+    path = tmp_path / "model.onnx"
+    onnx.save(node_model("RandomNormalLike", [x], 22), path)
+    runner = ReferenceRunner(load_onnx(path), path)
+    assert runner.source == INTERPRETER
+    model = lepton_ir.runtime.load(lepton_ir.compile(path))
+    np.testing.assert_allclose(model(x)[0], runner({"x0": x}).outputs["y0"], atol=1e-6)
 
 
 def test_refusals_name_the_node():
