@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lepton_ir.diagnostics import LeptonError
-from lepton_ir.ir import Function, Module
+from lepton_ir.ir import Function, Module, Operation
 from lepton_ir.sampling import BATCH, LENGTHS, default_sizes, sample_inputs
 
 ONNX_RUNTIME = "ONNX Runtime"
@@ -48,6 +48,8 @@ def input_names(module: Module) -> list[str]:
 class ReferenceRunner:
     """Runs a model by ONNX Runtime where that is installed and takes the model, else by the interpreter.
 
+    A model that draws random numbers is run by the interpreter, too.
+
     Args:
         module: the model as imported, before any pass.
         path: the model's file, or None.
@@ -55,7 +57,9 @@ class ReferenceRunner:
 
     def __init__(self, module: Module, path: Path | None = None) -> None:
         self._module = module
-        self._session: Any = _open_session(path) if path is not None else None
+        # ONNX Runtime draws other random numbers.
+        drawn = any(isinstance(op, Operation) and op.is_random for op in module.walk())
+        self._session: Any = None if path is None or drawn else _open_session(path)
         self.source = ONNX_RUNTIME if self._session is not None else INTERPRETER
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> Reference:

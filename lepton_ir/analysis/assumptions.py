@@ -191,6 +191,27 @@ def _topk(op: Any) -> Iterator[Pair]:
     yield op.k, "<=", op.x.shape[normalize_axis(op.axis, op.x.rank)]
 
 
+def _grid_sample(op: Any) -> Iterator[Pair]:
+    yield op.grid.shape[-1], "==", op.x.rank - 2
+    yield op.grid.shape[0], "==", op.x.shape[0]
+    yield from ((1, "<=", d) for d in op.x.shape[2:])
+
+
+def _roi_align(op: Any) -> Iterator[Pair]:
+    yield op.rois.shape[1], "==", 4
+    yield op.rois.shape[0], "==", op.batch_indices.shape[0]
+    yield from ((1, "<=", op.x.shape[axis]) for axis in (0, 2, 3))
+
+
+def _det(op: Any) -> Iterator[Pair]:
+    yield op.x.shape[-2], "==", op.x.shape[-1]
+
+
+def _col2im(op: Any) -> Iterator[Pair]:
+    yield op.x.shape[1], "==", op.y.shape[1] * product(op.kernel_shape)
+    yield op.x.shape[2], "==", product(op.blocks)
+
+
 _RULES: dict[str, Callable[[Any], Iterable[Pair]]] = {
     "tensor.slice": _slice,
     "tensor.expand": _expand,
@@ -199,4 +220,8 @@ _RULES: dict[str, Callable[[Any], Iterable[Pair]]] = {
     "tensor.split": _split,
     "tensor.topk": _topk,
     "linalg.matmul": _matmul,
+    "linalg.det": _det,
+    "nn.col2im": _col2im,
+    "nn.grid_sample": _grid_sample,
+    "nn.roi_align": _roi_align,
 }

@@ -227,6 +227,8 @@ class Operation(_CoreOperation):
     """Whether the regions see none of the values outside them, only their block arguments."""
     is_host: ClassVar[bool] = False
     """Whether the runtime evaluates it on the host: work on strings, on sequences, or of libraries."""
+    is_random: ClassVar[bool] = False
+    """Whether the numbers are drawn: the same in every run, but not those of another implementation."""
     is_shape_computation: ClassVar[bool] = False
     """Whether ``evaluate`` also works on arrays of dimensions (numpy object arrays), for shape arithmetic."""
     canonicalizations: ClassVar[tuple[Any, ...]] = ()

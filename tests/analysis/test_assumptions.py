@@ -37,6 +37,10 @@ def found(shapes, build):
         ([(N, 2, 3), (5, 3, 4)], lambda b, x, y: b.linalg_matmul(x, y), ["N == 5"]),
         ([(N,)], lambda b, x: tuple(b.tensor_split(x, axis=0, sizes=(2, 3))), ["5 == N"]),
         ([(3, N)], lambda b, x: tuple(b.tensor_topk(x, k=5, axis=1)), ["5 <= N"]),
+        ([(2, 3, N, 4), (S, 5, 2)], lambda b, x, g: b.nn_grid_sample(x, g), ["1 <= N", "S == 2"]),
+        ([(2, 3, 4), (2, 5, N)], lambda b, x, g: b.nn_grid_sample(x, g), ["N == 1"]),
+        ([(N, 3)], lambda b, x: b.linalg_det(x), ["N == 3"]),
+        ([(N, 8, S)], lambda b, x: b.nn_col2im(x, sizes=(3, 3), kernel_shape=(2, 2)), ["S == 4"]),
     ],
 )  # fmt: skip
 def test_rules(shapes, build, expected):
@@ -71,3 +75,10 @@ def test_branches_are_left_out():
 def test_sizes_must_not_be_negative():
     weight = np.zeros((2, 3, 7, 7), np.float32)
     assert found([(1, 3, S, 9)], lambda b, x: b.nn_conv(x, b.const(weight))) == ["0 <= S - 6"]
+
+
+def test_regions_of_images():
+    function = Function("main", [tensor((N, 3, 8, 8)), tensor((S, 4)), tensor((5,), DType.I64)])
+    b = Builder(function.body, location=Location(node="here"))
+    b.return_([b.nn_roi_align(*function.arguments, sizes=(2, 2))])
+    assert sorted(map(str, assumptions(function))) == ["1 <= N", "S == 5"]

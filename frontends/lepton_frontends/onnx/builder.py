@@ -80,6 +80,7 @@ class OnnxBuilder(Builder):
             op.regions
             or not op.results
             or op.name == "const"
+            or op.is_random
             or not all(map(_is_small, (*op.results, *op.present_operands)))
         ):
             return op.results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,7 @@ class GraphImporter:
         findings: what could not be imported.
         shape_values: the contents of shape tensors, as far as they are known.
         symbols: the names of dimensions that are taken.
+        draws: how often each node has drawn random numbers, which unrolled loops do more than once.
     """
 
     file: str
@@ -53,6 +55,7 @@ class GraphImporter:
     findings: DiagnosticSink = field(default_factory=DiagnosticSink)
     shape_values: dict[Value, np.ndarray | None] = field(default_factory=dict)
     symbols: set[str] = field(default_factory=set)
+    draws: Counter[str] = field(default_factory=Counter)
     _calls: list[FunctionKey] = field(default_factory=list)
 
     def fresh_name(self) -> str:

@@ -28,6 +28,7 @@ _FIRST = 7
 """The opset that rules hold for by default; an older one has what has not changed since, and rules of its own."""
 MICROSOFT = "com.microsoft"
 ML = "ai.onnx.ml"
+TRAINING = "ai.onnx.preview.training"
 
 
 class UnsupportedError(Exception):

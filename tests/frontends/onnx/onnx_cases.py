@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import cache
 
@@ -20,6 +21,8 @@ F32, F16, I64, I32, BOOL = (
     TensorProto.INT32,
     TensorProto.BOOL,
 )
+DRAWN = re.compile("test_bernoulli|test_training_dropout(?!_zero_ratio)")
+"""Cases that draw random numbers: theirs are those of numpy's generator, which ONNX leaves to the implementation."""
 _DEPENDS = ("run time", "dynamic", "depends on")
 
 
@@ -143,6 +146,11 @@ def check_case(case):
         module = _import(case.model, feeds)
         got = run(module, {a.name: feeds[a.name] for a in module.main.arguments})
         for g, wanted in zip(got, map(_array, outputs), strict=True):
+            if DRAWN.match(case.name):
+                # Other elements are 0 than in the expected result; where neither is, they agree.
+                assert (g.shape, g.dtype) == (wanted.shape, wanted.dtype)
+                both = (g != 0) & (wanted != 0)
+                g, wanted = g[both], wanted[both]
             _check(g, wanted, case)
 
 

@@ -15,15 +15,6 @@ LIKE_ONNX_RUNTIME = {
 }
 # What these cases need is refused, with a reason; every other case of a supported operator must pass.
 REFUSED = {
-    "test_batchnorm_example_training_mode": "training mode",
-    "test_batchnorm_epsilon_training_mode": "training mode",
-    "test_training_dropout": "training mode",
-    "test_training_dropout_default": "training mode",
-    "test_training_dropout_default_mask": "training mode",
-    "test_training_dropout_mask": "training mode",
-    "test_training_dropout_zero_ratio": "training mode",
-    "test_training_dropout_zero_ratio_mask": "training mode",
-    "test_scan_sum": "supported from opset 9",
     "test_not_2d": "opset 7 and newer",
     "test_not_3d": "opset 7 and newer",
     "test_not_4d": "opset 7 and newer",

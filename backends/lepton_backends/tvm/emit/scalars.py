@@ -307,7 +307,7 @@ def cast(x: Expr, *, to: DType, saturate: bool, dtype: DType) -> Expr:
     if to is DType.BOOL:
         return ne(x, like(0, x))
     if to in _SUB_BYTE:
-        return _wrap(_to_integer(x, "int32"), _SUB_BYTE[to], storage_dtype(to))
+        return wrap(_to_integer(x, "int32"), _SUB_BYTE[to], storage_dtype(to))
     if not to.is_float:
         return _to_integer(x, storage_dtype(to))
     x = tir.cast(x, compute_dtype(to))
@@ -326,7 +326,7 @@ def _to_integer(x: Expr, to: str) -> Expr:
     return tir.cast(x, to)
 
 
-def _wrap(x: Expr, bits: int, to: str) -> Expr:
+def wrap(x: Expr, bits: int, to: str) -> Expr:
     """Keep the low bits of int32 numbers, with their sign where ``to`` is signed."""
     if to.startswith("uint"):
         return tir.cast(tirx.bitwise_and(x, like((1 << bits) - 1, x)), to)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from onnx import TensorProto
 
@@ -135,26 +133,12 @@ def _is(number: int, dtype: DType) -> bool:
     return DTYPES.get(number) is dtype
 
 
+@onnx_op("BitCast", since=26)
+def bitcast(b: OnnxBuilder, x: Value, *, to: int) -> Value:
+    dtype = dtype_of(to)
+    return x if x.tensor.dtype is dtype else b.bitcast(x, to=dtype)
+
+
 @onnx_op("Identity", takes_lists=True)
 def identity(b: OnnxBuilder, x: Value | ValueList) -> Value | ValueList:
     return x
-
-
-@onnx_op("Dropout")
-def dropout_by_attribute(b: OnnxBuilder, x: Value, *, ratio: float = 0.5) -> Any:
-    return x, _all_kept(b, x)
-
-
-@onnx_op("Dropout", since=12)
-def dropout(
-    b: OnnxBuilder, x: Value, ratio: Value | None = None, training_mode: Value | None = None, *, seed: int = 0
-) -> Any:
-    trains = b.array(training_mode)
-    rate = b.array(ratio)
-    if training_mode is not None and (trains is None or trains.any()) and (rate is None or rate.any()):
-        raise UnsupportedError("it is in training mode", "export the model for inference")
-    return x, _all_kept(b, x)
-
-
-def _all_kept(b: OnnxBuilder, x: Value) -> Value | None:
-    return b.tensor_full(b.const(np.True_), shape=x.shape) if b.wants(1) else None

@@ -35,3 +35,8 @@ def gemm(
 @onnx_op("Einsum", since=12)
 def einsum(b: OnnxBuilder, *xs: Value, equation: str) -> Value:
     return b.linalg_einsum(xs, equation=equation.replace(" ", ""))
+
+
+@onnx_op("Det", since=11)
+def det(b: OnnxBuilder, x: Value) -> Value:
+    return b.linalg_det(x)

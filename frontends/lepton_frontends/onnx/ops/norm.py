@@ -6,36 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UnsupportedError, UseFunctionBodyError, onnx_op
+from lepton_frontends.onnx.rules import UseFunctionBodyError, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import floordiv, product
 from lepton_ir.ir.types import DType
-
-
-@onnx_op("BatchNormalization")
-def batch_normalization(
-    b: OnnxBuilder,
-    x: Value,
-    scale: Value,
-    bias: Value,
-    mean: Value,
-    var: Value,
-    *,
-    epsilon: float = 1e-5,
-    momentum: float = 0.9,
-    spatial: int = 1,
-    training_mode: int = 0,
-) -> Value:
-    if training_mode or any(b.wants(i) for i in range(1, 5)):
-        raise UnsupportedError("it is in training mode", "export the model for inference")
-    if not spatial:
-        raise UnsupportedError(
-            "spatial=0 (statistics for each position) is not supported", "convert to opset 9 or newer"
-        )
-    own = x.tensor.dtype
-    wide = DType.F32 if any(v.tensor.dtype is not own for v in (scale, mean)) else own
-    parameters = [b.cast_to(v, wide) for v in (x, scale, bias, mean, var)]
-    return b.cast_to(b.nn_batch_norm(*parameters, epsilon=epsilon), own)
 
 
 @onnx_op("LayerNormalization", since=17)

@@ -7,21 +7,10 @@ from lepton_frontends.onnx.rules import refuse
 _CUT = "cut the model before it and run that part outside"
 
 refuse(
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-    "Bernoulli",
-    "Multinomial",
-    reason="it draws random numbers, and compiled models give the same result for the same inputs",
-    help="make the random tensor an input of the model",
-)
-refuse(
     "StringConcat",
     "StringNormalizer",
     "StringSplit",
     "RegexFullMatch",
-    "TfIdfVectorizer",
     reason="it works on strings",
     help=_CUT,
 )
