@@ -293,10 +293,12 @@ def shift_right(a: Expr, b: Expr) -> Expr:
 
 _LIMITS = {DType.F8E4M3FN: 448.0, DType.F8E4M3FNUZ: 240.0, DType.F8E5M2: 57344.0, DType.F8E5M2FNUZ: 57344.0}
 _SUB_BYTE = {DType.I4: 4, DType.U4: 4, DType.I2: 2, DType.U2: 2}
+_SMALL = {DType.F6E2M3: float8.F6E2M3, DType.F6E3M2: float8.F6E3M2, DType.F4E2M1: float8.F4E2M1}
+"""Floats below a byte; kernels hold them as longer floats, so that only casts round to them."""
 
 
 @scalar("cast")
-def cast(x: Expr, *, to: DType, saturate: bool, dtype: DType) -> Expr:
+def cast(x: Expr, *, to: DType, saturate: bool, round_mode: str, dtype: DType) -> Expr:
     if to is dtype:
         return x
     if to is DType.BOOL:
@@ -309,8 +311,11 @@ def cast(x: Expr, *, to: DType, saturate: bool, dtype: DType) -> Expr:
     if saturate and to in _LIMITS:
         x = clip(x, like(-_LIMITS[to], x), like(_LIMITS[to], x))
     # Narrow floats are computed in float32, but a conversion that the model asks for rounds.
-    if storage_dtype(to) in float8.FORMATS:
-        return float8.rounded(x, storage_dtype(to))
+    if to is DType.F8E8M0FNU:
+        return float8.power_of_two(x, saturate, round_mode)
+    layout = _SMALL.get(to, float8.FORMATS.get(storage_dtype(to)))
+    if layout is not None:
+        return float8.rounded(x, layout)
     return tir.cast(tir.cast(x, storage_dtype(to)), compute_dtype(to))
 
 

@@ -116,11 +116,9 @@ def clip(b: OnnxBuilder, x: Value, min: Value | None = None, max: Value | None =
 @onnx_op("Cast")
 def cast(b: OnnxBuilder, x: Value, *, to: int, saturate: int = 1, round_mode: str = "up") -> Value:
     dtype = dtype_of(to)
-    if dtype is DType.F8E8M0FNU and x.tensor.dtype is not dtype and round_mode != "nearest":
-        raise UnsupportedError(f'casts to f8e8m0fnu with round_mode "{round_mode}" are not supported')
     if x.tensor.dtype is dtype:
         return x
-    return b.cast(x, to=dtype, saturate=bool(saturate))
+    return b.cast(x, to=dtype, saturate=bool(saturate), round_mode=round_mode)
 
 
 @onnx_op("CastLike", since=15)
