@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
+from element_types import variants
 from lepton_frontends.onnx.load import import_model
 from onnx import TensorProto, numpy_helper
 
 import lepton_ir
 from lepton_ir.diagnostics import LeptonError
 
-PASS, REFUSED, WRONG, CRASH = "pass", "refused", "wrong", "crash"
+PASS, REFUSED, WRONG, CRASH, UNKNOWN = "pass", "refused", "wrong", "crash", "unknown"
 LIKE_ONNX_RUNTIME = {
     "test_resize_downsample_scales_linear_align_corners",
     "test_resize_downsample_scales_cubic_align_corners",
@@ -32,7 +33,8 @@ class Outcome:
     Attributes:
         name: the case.
         operator: the operator that it is about.
-        status: PASS; REFUSED, a diagnostic; WRONG numbers, shapes or element types; CRASH, any other failure.
+        status: PASS; REFUSED, a diagnostic; WRONG numbers, shapes or element types; CRASH, any other failure;
+            UNKNOWN, nobody computes what is expected.
         reason: why it did not pass.
     """
 
@@ -78,6 +80,19 @@ def judge(case, opt_level=3):
     except Exception:
         return Outcome(case.name, operator, CRASH, traceback.format_exc())
     return Outcome(case.name, operator, PASS)
+
+
+def judge_by_name(name, opt_level=3):
+    """Return the outcome of a case, or of a variant of one with other element types."""
+    case, _, choice = name.partition("@")
+    if not choice:
+        return judge(node_cases()[case], opt_level)
+    outcome = Outcome(name, operator_of(node_cases()[case]), UNKNOWN, "no reference computes it")
+    for made in variants(node_cases()[case], choice):
+        outcome = replace(judge(made, opt_level), name=name)
+        if outcome.status != WRONG:
+            break
+    return outcome
 
 
 def _run(case, opt_level):

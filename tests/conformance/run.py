@@ -3,6 +3,7 @@
 python tests/conformance/run.py                   all cases
 python tests/conformance/run.py --match conv      those whose name holds "conv"
 python tests/conformance/run.py --list wrong      also print the cases of a class, with reasons
+python tests/conformance/run.py --types           the cases with other element types (element_types.py)
 
 Cases run in a process apart; one that ends the process counts as a crash, and the others go on in a new one.
 """
@@ -19,7 +20,18 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from conformance_cases import CRASH, PASS, REFUSED, WRONG, Outcome, judge, node_cases, operator_of
+from conformance_cases import (
+    CRASH,
+    PASS,
+    REFUSED,
+    UNKNOWN,
+    WRONG,
+    Outcome,
+    judge_by_name,
+    node_cases,
+    operator_of,
+)  # fmt: skip
+from element_types import variant_names
 
 BATCH = 200
 """Cases per process, which keeps the loaded libraries and a crash's damage small."""
@@ -30,7 +42,7 @@ def main():
     options = _parser().parse_args()
     if options.worker:
         return _work(Path(options.worker), options.opt_level)
-    names = [n for n in node_cases() if re.search(options.match, n)]
+    names = [n for n in (variant_names(node_cases) if options.types else node_cases()) if re.search(options.match, n)]
     names = names[options.start :: options.step]
     outcomes = run(names, options.opt_level, options.seconds)
     if options.json:
@@ -46,7 +58,10 @@ def _parser():
     parser.add_argument("--start", type=int, default=0, help="and begin with this one")
     parser.add_argument("--opt-level", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=120, help="longest time for one case")
-    parser.add_argument("--list", action="append", choices=[REFUSED, WRONG, CRASH], help="print this class's cases")
+    parser.add_argument(
+        "--list", action="append", choices=[REFUSED, WRONG, CRASH, UNKNOWN], help="print this class's cases"
+    )
+    parser.add_argument("--types", action="store_true", help="take cases with other element types")
     parser.add_argument("--json", help="write all outcomes to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser
@@ -62,7 +77,7 @@ def run(names, opt_level=3, seconds=120):
             found, ending = _batch(batch, Path(folder), opt_level, seconds)
             if len(found) < len(batch):
                 died = batch[len(found)]
-                found.append(Outcome(died, operator_of(node_cases()[died]), CRASH, ending))
+                found.append(Outcome(died, operator_of(node_cases()[died.partition("@")[0]]), CRASH, ending))
             outcomes += found
             pending = pending[len(found) :]
             print(f"{len(outcomes)} of {len(names)}", file=sys.stderr, flush=True)
@@ -100,7 +115,7 @@ def _work(job, opt_level):
     names = json.loads(job.read_text(encoding="utf-8"))
     with job.with_suffix(".results").open("a", encoding="utf-8") as results:
         for name in names:
-            outcome = judge(node_cases()[name], opt_level)
+            outcome = judge_by_name(name, opt_level)
             results.write(json.dumps(asdict(outcome)) + "\n")
             results.flush()
             if outcome.status in (WRONG, CRASH):
@@ -114,7 +129,7 @@ def _report(outcomes, listed):
             if o.status == status:
                 print(f"{status}: {o.name}: {o.reason}")
     counts = Counter(o.status for o in outcomes)
-    print(f"{len(outcomes)} cases: " + ", ".join(f"{counts[s]} {s}" for s in (PASS, REFUSED, WRONG, CRASH)))
+    print(f"{len(outcomes)} cases: " + ", ".join(f"{counts[s]} {s}" for s in (PASS, REFUSED, WRONG, CRASH, UNKNOWN)))
     reasons = Counter(o.reason.splitlines()[0] for o in outcomes if o.status == REFUSED)
     for reason, count in reasons.most_common():
         print(f"{count:5} refused: {reason}")

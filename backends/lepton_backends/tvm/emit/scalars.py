@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from tvm import tirx
+from tvm_ffi import structural_equal
 
 from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit import float8
@@ -192,7 +193,9 @@ def isinf(x: Expr, *, detect_negative: bool, detect_positive: bool) -> Expr:
 
 @scalar("not")
 def not_(x: Expr) -> Expr:
-    return tirx.Not(x)
+    # TVM makes `not a < b` into `a >= b`, which is another thing where one of them is not a number.
+    number = tir.cast(x, "int8")
+    return tirx.EQ(*tir.match(number, like(0, number)))
 
 
 @scalar("bitwise_not")
@@ -216,14 +219,20 @@ def _comparable(a: Expr, b: Expr) -> tuple[Expr, Expr]:
     return (tir.cast(a, "int8"), tir.cast(b, "int8")) if dtype_of(a) == "bool" else (a, b)
 
 
+def _is_itself(a: Expr, b: Expr) -> bool:
+    """Return whether floats are compared with themselves: TVM takes them for equal, which NaN is not."""
+    return is_float(a) and bool(structural_equal(a, b))
+
+
 @scalar("eq")
 def eq(a: Expr, b: Expr) -> Expr:
-    return tirx.EQ(*_comparable(a, b))
+    return not_(tir.is_nan(a)) if _is_itself(a, b) else tirx.EQ(*_comparable(a, b))
 
 
 @scalar("ne", "xor")
 def ne(a: Expr, b: Expr) -> Expr:
-    return tirx.NE(*_comparable(a, b))
+    # TVM's comparison is false where one side is not a number.
+    return not_(eq(a, b)) if is_float(a) else tirx.NE(*_comparable(a, b))
 
 
 @scalar("lt")
@@ -233,7 +242,7 @@ def lt(a: Expr, b: Expr) -> Expr:
 
 @scalar("le")
 def le(a: Expr, b: Expr) -> Expr:
-    return a <= b
+    return not_(tir.is_nan(a)) if _is_itself(a, b) else a <= b
 
 
 @scalar("gt")
@@ -243,7 +252,7 @@ def gt(a: Expr, b: Expr) -> Expr:
 
 @scalar("ge")
 def ge(a: Expr, b: Expr) -> Expr:
-    return a >= b
+    return not_(tir.is_nan(a)) if _is_itself(a, b) else a >= b
 
 
 @scalar("where")
@@ -302,7 +311,7 @@ def cast(x: Expr, *, to: DType, saturate: bool, round_mode: str, dtype: DType) -
     if to is dtype:
         return x
     if to is DType.BOOL:
-        return tirx.NE(*tir.match(x, like(0, x)))
+        return ne(x, like(0, x))
     if to in _SUB_BYTE:
         return _wrap(_to_integer(x, "int32"), _SUB_BYTE[to], storage_dtype(to))
     if not to.is_float:
@@ -321,9 +330,17 @@ def cast(x: Expr, *, to: DType, saturate: bool, round_mode: str, dtype: DType) -
 
 def _to_integer(x: Expr, to: str) -> Expr:
     """Convert to integers; floats truncate, and go through a wide signed type so that negative ones wrap."""
+    if is_float(x) and to == "uint64":
+        return _to_uint64(bind(x))
     if is_float(x) and to not in ("int32", "int64"):
-        x = tir.cast(x, "int64" if to in ("uint32", "uint64") else "int32")
+        x = tir.cast(x, "int64" if to == "uint32" else "int32")
     return tir.cast(x, to)
+
+
+def _to_uint64(x: Expr) -> Expr:
+    is_large = x >= like(2.0**63, x)
+    low = tir.cast(tir.cast(select(is_large, x - like(2.0**63, x), x), "int64"), "uint64")
+    return low + select(is_large, like(1 << 63, low), like(0, low))
 
 
 def _wrap(x: Expr, bits: int, to: str) -> Expr:

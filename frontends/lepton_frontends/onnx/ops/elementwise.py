@@ -91,7 +91,11 @@ def thresholded_relu(b: OnnxBuilder, x: Value, *, alpha: float = 1.0) -> Value:
 
 @onnx_op("Shrink", since=9)
 def shrink(b: OnnxBuilder, x: Value, *, lambd: float = 0.5, bias: float = 0.0) -> Value:
-    return b.shrink(x, lambd=lambd, bias=bias)
+    dtype = x.tensor.dtype
+    if not dtype.is_integer:
+        return b.shrink(x, lambd=lambd, bias=bias)
+    # The attributes are floats, and only the result is truncated.
+    return b.cast(b.shrink(b.cast(x, to=DType.F64), lambd=lambd, bias=bias), to=dtype)
 
 
 @onnx_op("Clip")

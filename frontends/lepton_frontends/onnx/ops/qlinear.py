@@ -45,12 +45,16 @@ def qlinear_matmul(
     of_x, of_y, of_result = per_row(b, x_scale), per_column(b, y_scale), per_row(b, scale)
     factor = b.div(b.mul(*(b.cast_to(v, DType.F32) for v in (of_x, of_y))), b.cast_to(of_result, DType.F32))
     offset = per_row(b, zero)
-    if not x.tensor.dtype.is_float:
-        return requantized(b, matmul_integer(b, x, y, x_zero, y_zero), factor, offset)
-    reals = [b.cast(v, to=DType.F32) for v in (x, y)]
-    shifts = [b.cast(v, to=DType.F32) for v in (per_row(b, x_zero), per_column(b, y_zero))]
-    product = b.mul(b.linalg_matmul(*map(b.sub, reals, shifts)), factor)
-    return b.cast(b.add(product, b.cast(offset, to=DType.F32)), to=zero.tensor.dtype)
+    if x.tensor.dtype.is_integer and y.tensor.dtype.is_integer:
+        product = matmul_integer(b, x, y, x_zero, y_zero)
+    else:
+        reals = [b.cast(v, to=DType.F32) for v in (x, y)]
+        shifts = [b.cast(v, to=DType.F32) for v in (per_row(b, x_zero), per_column(b, y_zero))]
+        product = b.linalg_matmul(*map(b.sub, reals, shifts))
+    if zero.tensor.dtype.is_integer:
+        return requantized(b, product, factor, offset)
+    y_real = b.mul(b.cast_to(product, DType.F32), factor)
+    return b.cast(b.add(y_real, b.cast(offset, to=DType.F32)), to=zero.tensor.dtype)
 
 
 @onnx_op("ConvInteger", since=10)
