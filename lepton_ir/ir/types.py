@@ -37,6 +37,8 @@ class DType(enum.Enum):
     F8E5M2 = "f8e5m2"
     F8E5M2FNUZ = "f8e5m2fnuz"
     F8E8M0FNU = "f8e8m0fnu"
+    F6E2M3 = "f6e2m3"
+    F6E3M2 = "f6e3m2"
     F4E2M1 = "f4e2m1"
     I4 = "i4"
     U4 = "u4"
@@ -109,6 +111,8 @@ _NUMPY: dict[DType, Any] = {
     DType.F8E5M2: ml_dtypes.float8_e5m2,
     DType.F8E5M2FNUZ: ml_dtypes.float8_e5m2fnuz,
     DType.F8E8M0FNU: ml_dtypes.float8_e8m0fnu,
+    DType.F6E2M3: ml_dtypes.float6_e2m3fn,
+    DType.F6E3M2: ml_dtypes.float6_e3m2fn,
     DType.F4E2M1: ml_dtypes.float4_e2m1fn,
     DType.I4: ml_dtypes.int4,
     DType.U4: ml_dtypes.uint4,
@@ -116,7 +120,9 @@ _NUMPY: dict[DType, Any] = {
     DType.U2: ml_dtypes.uint2,
     DType.STR: np.object_,
 }
-_SUB_BYTE = {DType.F4E2M1: 4, DType.I4: 4, DType.U4: 4, DType.I2: 2, DType.U2: 2}
+_SUB_BYTE = {
+    DType.F6E2M3: 6, DType.F6E3M2: 6, DType.F4E2M1: 4, DType.I4: 4, DType.U4: 4, DType.I2: 2, DType.U2: 2,
+}  # fmt: skip
 SAFETENSORS = {
     DType.BOOL: "BOOL",
     DType.I8: "I8",

@@ -9,7 +9,7 @@ import numpy as np
 
 from lepton_ir.ir.builder import Builder
 from lepton_ir.ir.core import OpResult, Value
-from lepton_ir.ir.dim import Dim
+from lepton_ir.ir.dim import Dim, ceildiv
 from lepton_ir.ir.opdef import InferenceError, Operation, attribute, operand, optional_operand, result
 from lepton_ir.ir.types import DType, Type
 from lepton_ir.ops.convert import convert
@@ -42,9 +42,20 @@ class Quantization(Operation):
             raise InferenceError(f"{self.name}: only a scale in blocks has more than one axis, got {scale}")
         if scale.rank == 1 and not self.block_size and dims_differ(scale.shape[0], size):
             raise InferenceError(f"{self.name}: {size} elements along axis {axis}, but the scale is {scale}")
-        if self.block_size and scale.rank != self.x.rank:
-            raise InferenceError(f"{self.name}: a blocked scale has the rank of {self.x.type}, got {scale}")
+        if self.block_size:
+            self._check_blocks(axis)
         return self.x.tensor.with_dtype(self.to)
+
+    def _check_blocks(self, axis: int) -> None:
+        x, scale = self.x, self.scale.tensor
+        if scale.rank != x.rank:
+            raise InferenceError(f"{self.name}: a blocked scale has the rank of {x.type}, got {scale}")
+        blocks = [ceildiv(d, self.block_size) if i == axis else d for i, d in enumerate(x.shape)]
+        if any(map(dims_differ, scale.shape, blocks)):
+            needed = scale.with_shape(blocks)
+            raise InferenceError(
+                f"{self.name}: blocks of {self.block_size} of {x.type} need the scale {needed}, got {scale}"
+            )
 
     def spread(self, parameter: Array, shape: Sequence[int]) -> Array:
         """Return a scale or zero point so that it broadcasts against x."""
@@ -78,29 +89,52 @@ class Quantization(Operation):
 
 
 class Quantize(Quantization):
-    """x / scale, rounded to the nearest (halves to even), plus the zero point, clamped to the type's range."""
+    """x / scale, rounded to the nearest (halves to even), plus the zero point, clamped to the type's range.
+
+    The quotient is rounded to ``precision`` first (ONNX's QuantizeLinear-23).
+    """
 
     name = "quant.quantize"
     y: OpResult = result()
+    precision = attribute(DType, default=DType.F32, doc="the float type that x is divided in")
+    saturate = attribute(bool, default=True, doc="for 8-bit floats: clamp to the range")
 
     def verify(self) -> None:
         if not self.x.tensor.dtype.is_float and self.x.tensor.dtype is not DType.I32:
             raise InferenceError(f"quant.quantize takes floats or i32, got {self.x.type}")
+        if not self.precision.is_float or self.precision.bits < 16:
+            raise InferenceError(f"quant.quantize divides in floats of 16 bits and more, not in {self.precision}")
+
+    @property
+    def wide(self) -> DType:
+        """The type that the kernel computes in."""
+        return DType.F64 if DType.F64 in (self.x.tensor.dtype, self.precision) else DType.F32
 
     def evaluate(self, x: Array, scale: Array, zero_point: Array | None = None) -> Array:
-        scaled = widen(x) / self.spread(widen(scale), x.shape)
+        x, scale = (self._rounded(v.astype(self.wide.numpy)) for v in (x, scale))
+        with np.errstate(all="ignore"):
+            scaled = self._rounded(x / self.spread(scale, x.shape))
         if not self.to.is_integer:
             offset = 0 if zero_point is None else self.spread(zero_point.astype(np.float32), x.shape)
-            return convert(np.asarray(scaled + offset, dtype=np.float32), self.to)
+            return convert(np.asarray(scaled + offset, dtype=np.float32), self.to, saturate=self.saturate)
         offset = 0 if zero_point is None else self.spread(zero_point.astype(np.int64), x.shape)
         low, high = integer_range(self.to)
         return np.clip(np.rint(scaled) + offset, low, high).astype(np.int64).astype(self.to.numpy)
 
+    def _rounded(self, x: Array) -> Array:
+        return x.astype(self.precision.numpy).astype(x.dtype) if self.precision.bits < 32 else x
+
     def decompose(self, b: Builder) -> Sequence[Value]:
-        x = self.x if self.x.tensor.dtype in (DType.F32, DType.F64) else b.cast(self.x, to=DType.F32)
-        dtype = x.tensor.dtype
-        scale = self.spread_value(b, self.scale)
-        y = b.div(x, scale if scale.tensor.dtype is dtype else b.cast(scale, to=dtype))
+        dtype = self.wide
+
+        def rounded(v: Value) -> Value:
+            # What is computed in a narrow type stays wide inside a kernel; a cast rounds.
+            if self.precision.bits < 32 and v.tensor.dtype is not self.precision:
+                v = b.cast(v, to=self.precision)
+            y: Value = v if v.tensor.dtype is dtype else b.cast(v, to=dtype)
+            return y
+
+        y = rounded(b.div(rounded(self.x), rounded(self.spread_value(b, self.scale))))
         if self.to.is_integer:
             y = b.round(y)
         if self.zero_point is not None:
@@ -108,7 +142,7 @@ class Quantize(Quantization):
         if self.to.is_integer:
             low, high = integer_range(self.to)
             y = b.clip(y, b.const(low, dtype=dtype), b.const(high, dtype=dtype))
-        return [b.cast(y, to=self.to)]
+        return [b.cast(y, to=self.to, saturate=self.saturate)]
 
 
 class Dequantize(Quantization):

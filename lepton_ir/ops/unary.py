@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lepton_ir.ir.opdef import attribute
+from lepton_ir.ir.opdef import InferenceError, attribute
 from lepton_ir.ir.types import DType, TensorType, Type
-from lepton_ir.ops.convert import convert
+from lepton_ir.ops.convert import ROUND_MODES, convert
 from lepton_ir.ops.elementwise import FloatUnary, Unary
 from lepton_ir.ops.folds import arithmetic as arithmetic_folds
 from lepton_ir.ops.special import erf, sigmoid
@@ -180,7 +180,9 @@ class Cast(Unary):
     """x converted to another element type; floats to integers truncate, integers to integers wrap.
 
     A float beyond the range of an 8-bit float becomes that type's largest number where ``saturate`` is set, else
-    its infinity or NaN.
+    its infinity or NaN. Only casts to f8e8m0fnu, whose numbers are the powers of two from 2**-127 to 2**127, look at
+    ``round_mode``: ``up``, ``down``, or ``nearest`` with halves up. There 0 counts as a number below the range, and
+    what is negative becomes NaN.
     """
 
     name = "cast"
@@ -189,9 +191,15 @@ class Cast(Unary):
     is_shape_computation = True
     to = attribute(DType, doc="the element type of the result")
     saturate = attribute(bool, default=True, doc="for 8-bit floats: clamp to the range")
+    round_mode = attribute(str, default="up", doc="for f8e8m0fnu: up, down or nearest")
+
+    def verify(self) -> None:
+        super().verify()
+        if self.round_mode not in ROUND_MODES:
+            raise InferenceError(f'cast knows the round_mode up, down and nearest, not "{self.round_mode}"')
 
     def infer(self) -> Type:
         return TensorType(self.x.tensor.shape, self.to)
 
     def evaluate(self, x: Array) -> Array:
-        return convert(np.asarray(x), self.to, saturate=self.saturate)
+        return convert(np.asarray(x), self.to, saturate=self.saturate, round_mode=self.round_mode)

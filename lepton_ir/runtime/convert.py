@@ -16,8 +16,12 @@ _DTYPES = {dtype.numpy.name: dtype for dtype in DType if dtype is not DType.STR}
 """TVM spells element types as numpy does."""
 _DLPACK_KINDS = "biufc"
 """Of numpy's own types; the "f" of float8_e5m2 is one that DLPack does not take."""
-_SUB_BYTE = {DType.I4: np.int8, DType.I2: np.int8, DType.U4: np.uint8, DType.U2: np.uint8}
-"""Integers below a byte take a byte each in compiled code."""
+_SUB_BYTE = {
+    **dict.fromkeys((DType.I4, DType.I2), np.dtype(np.int8)),
+    **dict.fromkeys((DType.U4, DType.U2), np.dtype(np.uint8)),
+    **dict.fromkeys((DType.F4E2M1, DType.F6E2M3, DType.F6E3M2), DType.F8E4M3FN.numpy),
+}
+"""Numbers below a byte take a byte each in compiled code, in a type that holds all of them."""
 
 
 class HostValue:

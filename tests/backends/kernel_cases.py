@@ -129,11 +129,12 @@ def run_case(library: Any, index: int, c: Case) -> list[np.ndarray]:
 
 
 def _storage(array: np.ndarray) -> np.ndarray:
-    """Return an array as kernels take it: integers below a byte in a byte each."""
+    """Return an array as kernels take it: numbers below a byte in a byte each."""
     dtype = DType.of(array)
-    if dtype in (DType.I4, DType.I2):
-        return array.astype(np.int8)
-    return array.astype(np.uint8) if dtype in (DType.U4, DType.U2) else array
+    if dtype.bits >= 8:
+        return array
+    wide = DType.F8E4M3FN.numpy if dtype.is_float else np.int8 if dtype.is_signed else np.uint8
+    return array.astype(wide)
 
 
 def check(cases: Sequence[Case], target: Target | None = None) -> None:

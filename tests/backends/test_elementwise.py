@@ -174,3 +174,23 @@ def test_gathering() -> None:
             case("nd batch", [(4, 2, 2, 9), index_type(4, 3, 2)], op("tensor_gather_nd", batch_dims=1), {1: pairs}),
         ]
     )
+
+
+def test_what_is_not_a_number() -> None:
+    """NaN equals nothing, itself included, and no comparison with it holds, negated ones do."""
+    x = np.array([0, -0.0, 1, np.nan, np.inf, np.nan, -1, np.nan] * 3, np.float32)
+    y = np.roll(x, 1)
+    t = tensor(x.shape)
+    check(
+        [
+            case("eq", [t, t], lambda b, x, y: b.eq(x, y), {0: x, 1: y}),
+            case("ne", [t, t], lambda b, x, y: b.ne(x, y), {0: x, 1: y}),
+            case("eq itself", [t], lambda b, x: b.eq(x, x), {0: x}),
+            case("ne itself", [t], lambda b, x: b.ne(x, x), {0: x}),
+            case("le itself", [t], lambda b, x: b.le(x, x), {0: x}),
+            case("ge itself", [t], lambda b, x: b.ge(x, x), {0: x}),
+            case("not lt", [t, t], lambda b, x, y: b.not_(b.lt(x, y)), {0: x, 1: y}),
+            case("not ge", [t, t], lambda b, x, y: b.not_(b.ge(x, y)), {0: x, 1: y}),
+            case("to bool", [t], lambda b, x: b.cast(x, to=DType.BOOL), {0: x}),
+        ]
+    )

@@ -2,6 +2,7 @@
 
 python tests/conformance/run.py                   all cases
 python tests/conformance/run.py --initializers    with every input but the first turned into an initializer
+python tests/conformance/run.py --types           the cases with other element types (element_types.py)
 python tests/conformance/run.py --match conv      those whose name holds "conv"
 python tests/conformance/run.py --list wrong      also print the cases of a class, with reasons
 
@@ -21,7 +22,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from conformance_cases import CRASH, KINDS, PASS, REFUSED, WRONG, Outcome, all_cases, judge, operator_of
+from conformance_cases import (
+    CRASH,
+    KINDS,
+    PASS,
+    REFUSED,
+    UNKNOWN,
+    WRONG,
+    Outcome,
+    all_cases,
+    judge_by_name,
+    node_cases,
+    operator_of,
+)
+from element_types import variant_names
 
 BATCH = 100
 """Cases per process, which keeps the loaded libraries and a crash's damage small."""
@@ -32,7 +46,7 @@ def main():
     options = _parser().parse_args()
     if options.worker:
         return _work(Path(options.worker), options.opt_level, options.initializers)
-    names = [n for n in all_cases() if re.search(options.match, n)]
+    names = [n for n in (variant_names(node_cases) if options.types else all_cases()) if re.search(options.match, n)]
     names = names[options.start :: options.step]
     outcomes = run(names, options.opt_level, options.seconds, options.initializers, options.jobs)
     if options.json:
@@ -48,9 +62,12 @@ def _parser():
     parser.add_argument("--start", type=int, default=0, help="and begin with this one")
     parser.add_argument("--opt-level", type=int, default=3)
     parser.add_argument("--initializers", action="store_true", help="turn every input but the first into one")
+    parser.add_argument("--types", action="store_true", help="take cases with other element types")
     parser.add_argument("--seconds", type=float, default=120, help="longest time for one case")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
-    parser.add_argument("--list", action="append", choices=[REFUSED, WRONG, CRASH], help="print this class's cases")
+    parser.add_argument(
+        "--list", action="append", choices=[REFUSED, WRONG, CRASH, UNKNOWN], help="print this class's cases"
+    )
     parser.add_argument("--json", help="write all outcomes to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser
@@ -78,8 +95,9 @@ def _all_of(batch, folder, opt_level, seconds, initializers):
     while pending:
         found, ending = _batch(pending, folder, opt_level, seconds, initializers)
         if len(found) < len(pending):
-            case = all_cases()[pending[len(found)]]
-            found.append(Outcome(case.name, case.kind, operator_of(case), CRASH, ending))
+            died = pending[len(found)]
+            case = all_cases()[died.partition("@")[0]]
+            found.append(Outcome(died, case.kind, operator_of(case), CRASH, ending))
         outcomes += found
         pending = pending[len(found) :]
     return outcomes
@@ -116,7 +134,7 @@ def _work(job, opt_level, initializers):
     names = json.loads(job.read_text(encoding="utf-8"))
     with job.with_suffix(".results").open("a", encoding="utf-8") as results:
         for name in names:
-            outcome = judge(all_cases()[name], opt_level, initializers)
+            outcome = judge_by_name(name, opt_level, initializers)
             results.write(json.dumps(asdict(outcome)) + "\n")
             results.flush()
     return 0
@@ -127,7 +145,8 @@ def _report(outcomes, listed):
         for o in outcomes:
             if o.status == status:
                 print(f"{status}: {o.name}: {o.reason}")
-    print(f"{'':18}" + "".join(f"{s:>9}" for s in ("cases", PASS, REFUSED, WRONG, CRASH)))
+    statuses = (PASS, REFUSED, WRONG, CRASH, UNKNOWN)
+    print(f"{'':18}" + "".join(f"{s:>9}" for s in ("cases", *statuses)))
     for kind in (*KINDS, "total"):
         counts = Counter(o.status for o in outcomes if kind in ("total", o.kind))
         print(

@@ -1,4 +1,4 @@
-"""Recurrent layers and quantization against ONNX Runtime and the ONNX reference evaluator."""
+"""Recurrent layers against ONNX Runtime and the ONNX reference evaluator."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from op_harness import assert_close, evaluate, floats, make, ort, reference
+from op_harness import assert_close, evaluate, floats, make, ort
 
 from lepton_ir.interp import run
 from lepton_ir.ir import REGISTRY, Builder, DType, Function, InferenceError, Module, TensorType, sym, tensor
@@ -107,54 +107,3 @@ def test_recurrent_errors() -> None:
         make("nn.lstm", x, w, r, hidden_size=H, activations=("Gelu", "Tanh", "Tanh"))
     n = sym("N")
     assert make("nn.lstm", tensor((n, B, INPUTS)), w, r, hidden_size=H).results[0].type == tensor((n, 1, B, H))
-
-
-QUANTIZED = [np.uint8, np.int8, np.uint16, np.int16]
-
-
-@pytest.mark.parametrize("dtype", QUANTIZED)
-@pytest.mark.parametrize("per_axis", [False, True])
-def test_quantize_and_dequantize(dtype: Any, per_axis: bool) -> None:
-    x, to = floats(3, 4, 5, low=-8, high=8), DType.of(np.dtype(dtype))
-    shape = (4,) if per_axis else ()
-    scale = floats(*shape, low=0.01, high=0.1).reshape(shape)
-    zero = np.asarray(np.full(shape, 3), dtype)
-    q = evaluate("quant.quantize", x, scale, zero, to=to)
-    assert_close(q, ort("QuantizeLinear", x, scale, zero, axis=1))
-    assert_close(evaluate("quant.dequantize", q, scale, zero, to=DType.F32), ort("DequantizeLinear", q, scale, zero))
-
-
-def test_quantization_rounds_halves_to_even_and_clamps() -> None:
-    x = np.array([0.5, 1.5, -0.5, 2.5, 1e9, -1e9], np.float32)
-    found = evaluate("quant.quantize", x, np.float32(1).reshape(()), to=DType.I8)
-    np.testing.assert_array_equal(found, [0, 2, 0, 2, 127, -128])
-
-
-def test_blocked_quantization() -> None:
-    x, scale, zero = floats(2, 7), floats(2, 3, low=0.1, high=1.0), np.full((2, 3), 2, np.uint8)
-    found = evaluate("quant.quantize", x, scale, zero, axis=1, block_size=3, to=DType.U8)
-    spread = np.repeat(scale, 3, 1)[:, :7]
-    np.testing.assert_array_equal(found, np.clip(np.rint(x / spread) + 2, 0, 255))
-    back = evaluate("quant.dequantize", found, scale, zero, axis=1, block_size=3, to=DType.F32)
-    np.testing.assert_allclose(back, (found.astype(np.float32) - 2) * spread, rtol=1e-6)
-
-
-def test_quantization_to_float8() -> None:
-    x, scale = floats(3, 4), np.float32(0.25).reshape(())
-    found = evaluate("quant.quantize", x, scale, to=DType.F8E4M3FN)
-    np.testing.assert_array_equal(found.astype(np.float32), (x / scale).astype(DType.F8E4M3FN.numpy).astype(np.float32))
-
-
-def test_quantization_errors() -> None:
-    with pytest.raises(InferenceError, match="3 elements along axis 1, but the scale is"):
-        make("quant.quantize", tensor((2, 3)), tensor((4,)), to=DType.I8)
-    with pytest.raises(InferenceError, match="differ in shape"):
-        make("quant.quantize", tensor((2, 3)), tensor((3,)), TensorType((), DType.I8), to=DType.I8)
-
-
-def test_reference_agrees_on_int4() -> None:
-    x, scale = floats(8, low=-20, high=20), np.float32(1.5).reshape(())
-    zero = np.zeros((), DType.I4.numpy)
-    expected = reference("QuantizeLinear", x, scale, zero)
-    found = evaluate("quant.quantize", x, scale, zero, to=DType.I4)
-    np.testing.assert_array_equal(found.astype(np.int8), np.asarray(expected).astype(np.int8))

@@ -21,6 +21,7 @@ _SPELLING = {
     "UINT8": "u8", "UINT16": "u16", "UINT32": "u32", "UINT64": "u64", "UINT4": "u4", "UINT2": "u2",
     "COMPLEX64": "c64", "COMPLEX128": "c128", "FLOAT8E4M3FN": "f8e4m3fn", "FLOAT8E4M3FNUZ": "f8e4m3fnuz",
     "FLOAT8E5M2": "f8e5m2", "FLOAT8E5M2FNUZ": "f8e5m2fnuz", "FLOAT8E8M0": "f8e8m0fnu", "FLOAT4E2M1": "f4e2m1",
+    "FLOAT6E2M3": "f6e2m3", "FLOAT6E3M2": "f6e3m2",
 }  # fmt: skip
 DTYPES: dict[int, DType] = {
     number: DType(_SPELLING[name]) for name, number in TensorProto.DataType.items() if name in _SPELLING
@@ -163,8 +164,10 @@ def _typed(tensor: TensorProto, dtype: DType, shape: tuple[int, ...]) -> np.ndar
         return np.array(tensor.int64_data, np.int64).reshape(shape)
     if dtype in (DType.U32, DType.U64):
         return np.array(tensor.uint64_data, np.uint64).astype(dtype.numpy).reshape(shape)
-    # All others are in int32_data: small integers by value, floats by their bits, sub-byte numbers as packed bytes.
+    # All others are in int32_data: small integers by value, floats by their bits, those of 2 or 4 bits as packed bytes.
     numbers = np.array(tensor.int32_data, np.int32)
+    if dtype.bits == 6:
+        return numbers.astype(np.uint8).view(dtype.numpy).reshape(shape)
     if dtype.bits < 8:
         return _unpacked(numbers.astype(np.uint8).tobytes(), dtype, shape)
     if dtype.is_float:
@@ -173,11 +176,14 @@ def _typed(tensor: TensorProto, dtype: DType, shape: tuple[int, ...]) -> np.ndar
 
 
 def _unpacked(data: bytes, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
-    """Return numbers of 2 or 4 bits that are packed into bytes, the first in the lowest bits."""
+    """Return numbers below a byte that are packed into bytes, the first in the lowest bits."""
     bits, count = dtype.bits, prod(shape)
     if len(data) != (count * bits + 7) // 8:
         raise ValueError(f"{len(data)} bytes of data do not fill {list(shape)} of {dtype}")
     packed = np.frombuffer(data, np.uint8)
+    if bits == 6:
+        stream = np.unpackbits(packed, count=count * bits, bitorder="little").reshape(count, bits)
+        return np.packbits(stream, axis=1, bitorder="little").view(dtype.numpy).reshape(shape)
     codes = (packed[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & ((1 << bits) - 1)
     codes = codes.reshape(-1)[:count]
     if dtype.is_float:

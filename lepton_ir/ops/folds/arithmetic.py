@@ -199,7 +199,7 @@ def cast_of_widening(op: Any) -> Failure | Rewrite:
         return Failure("the operand is not a widening cast", op)
     if op.y.tensor.dtype is DType.STR:
         return Failure("text shows the type that it comes from", op)
-    return lambda rw: rw.cast(inner.x, to=op.to, saturate=op.saturate)
+    return lambda rw: rw.cast(inner.x, to=op.to, saturate=op.saturate, round_mode=op.round_mode)
 
 
 def _widens(narrow: TensorType, wide: TensorType) -> bool:

@@ -170,8 +170,9 @@ def dequantize(view: KernelView, op: Operation, indices: Sequence[Expr]) -> Expr
     dtype = view.dtype(op.result)
     place = _scale_place(op, indices, scale)
     value = view.load(x, indices)
-    if zero_point and not x.tensor.dtype.is_float:
-        value = tir.cast(value, "int32") - tir.cast(view.load(zero_point[0], place), "int32")
+    if zero_point:
+        exact = dtype if x.tensor.dtype.is_float else "int32"
+        value = tir.cast(value, exact) - tir.cast(view.load(zero_point[0], place), exact)
     return tir.cast(value, dtype) * tir.cast(view.load(scale, place), dtype)
 
 

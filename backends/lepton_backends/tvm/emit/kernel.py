@@ -156,7 +156,7 @@ class KernelView:
         """Store to a buffer, converting to its element type; any index may be a vector."""
         exprs = [tir.index(i) for i in indices]
         dtype = str(buffer.ty.dtype)
-        value = float8.narrow(value, dtype) if dtype in float8.FORMATS else tir.cast(value, dtype)
+        value = float8.narrow(value, dtype) if dtype.startswith("float8") else tir.cast(value, dtype)
         if any(tir.lanes_of(i) > 1 for i in exprs[:-1]):
             return tir.store(self.flat(buffer), [tir.flat_index(exprs, list(buffer.ty.shape))], value)
         return tir.store(buffer, exprs, value)

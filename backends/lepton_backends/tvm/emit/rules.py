@@ -141,12 +141,15 @@ STORAGE = {
     DType.F8E5M2: "float8_e5m2",
     DType.F8E5M2FNUZ: "float8_e5m2fnuz",
     DType.F8E8M0FNU: "float8_e8m0fnu",
+    DType.F6E2M3: "float8_e4m3fn",
+    DType.F6E3M2: "float8_e4m3fn",
+    DType.F4E2M1: "float8_e4m3fn",
     DType.I4: "int8",
     DType.U4: "uint8",
     DType.I2: "int8",
     DType.U2: "uint8",
 }
-"""TVM's name of each element type in memory (integers below a byte take a byte each)."""
+"""TVM's name of each element type in memory; numbers below a byte take a byte each, in a type that holds them all."""
 
 _SMALL_FLOATS = {d for d in DType if d.is_float and d.bits < 32}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from tvm import tirx
+from tvm_ffi import structural_equal
 
 from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit import float8
@@ -192,7 +193,9 @@ def isinf(x: Expr, *, detect_negative: bool, detect_positive: bool) -> Expr:
 
 @scalar("not")
 def not_(x: Expr) -> Expr:
-    return tirx.Not(x)
+    # TVM makes `not a < b` into `a >= b`, which is another thing where one of them is not a number.
+    number = tir.cast(x, "int8")
+    return tirx.EQ(*tir.match(number, like(0, number)))
 
 
 @scalar("bitwise_not")
@@ -216,19 +219,20 @@ def _comparable(a: Expr, b: Expr) -> tuple[Expr, Expr]:
     return (tir.cast(a, "int8"), tir.cast(b, "int8")) if dtype_of(a) == "bool" else (a, b)
 
 
+def _is_itself(a: Expr, b: Expr) -> bool:
+    """Return whether floats are compared with themselves: TVM takes them for equal, which NaN is not."""
+    return is_float(a) and bool(structural_equal(a, b))
+
+
 @scalar("eq")
 def eq(a: Expr, b: Expr) -> Expr:
-    return tirx.EQ(*_comparable(a, b))
+    return not_(tir.is_nan(a)) if _is_itself(a, b) else tirx.EQ(*_comparable(a, b))
 
 
 @scalar("ne", "xor")
 def ne(a: Expr, b: Expr) -> Expr:
-    a, b = _comparable(a, b)
-    if not dtype_of(a).startswith("float"):
-        return tirx.NE(a, b)
-    # TVM's comparison of floats is "ordered": false of NaN, which differs from everything.
-    a, b = tir.bind(a), tir.bind(b)
-    return tirx.Or(tirx.NE(a, b), tirx.Or(tir.is_nan(a), tir.is_nan(b)))
+    # TVM's comparison is false where one side is not a number.
+    return not_(eq(a, b)) if is_float(a) else tirx.NE(*_comparable(a, b))
 
 
 @scalar("lt")
@@ -238,7 +242,7 @@ def lt(a: Expr, b: Expr) -> Expr:
 
 @scalar("le")
 def le(a: Expr, b: Expr) -> Expr:
-    return a <= b
+    return not_(tir.is_nan(a)) if _is_itself(a, b) else a <= b
 
 
 @scalar("gt")
@@ -248,7 +252,7 @@ def gt(a: Expr, b: Expr) -> Expr:
 
 @scalar("ge")
 def ge(a: Expr, b: Expr) -> Expr:
-    return a >= b
+    return not_(tir.is_nan(a)) if _is_itself(a, b) else a >= b
 
 
 @scalar("where")
@@ -298,10 +302,12 @@ def shift_right(a: Expr, b: Expr) -> Expr:
 
 _LIMITS = {DType.F8E4M3FN: 448.0, DType.F8E4M3FNUZ: 240.0, DType.F8E5M2: 57344.0, DType.F8E5M2FNUZ: 57344.0}
 _SUB_BYTE = {DType.I4: 4, DType.U4: 4, DType.I2: 2, DType.U2: 2}
+_SMALL = {DType.F6E2M3: float8.F6E2M3, DType.F6E3M2: float8.F6E3M2, DType.F4E2M1: float8.F4E2M1}
+"""Floats below a byte; kernels hold them as longer floats, so that only casts round to them."""
 
 
 @scalar("cast")
-def cast(x: Expr, *, to: DType, saturate: bool, dtype: DType) -> Expr:
+def cast(x: Expr, *, to: DType, saturate: bool, round_mode: str, dtype: DType) -> Expr:
     if to is dtype:
         return x
     if to is DType.BOOL:
@@ -314,16 +320,27 @@ def cast(x: Expr, *, to: DType, saturate: bool, dtype: DType) -> Expr:
     if saturate and to in _LIMITS:
         x = clip(x, like(-_LIMITS[to], x), like(_LIMITS[to], x))
     # Narrow floats are computed in float32, but a conversion that the model asks for rounds.
-    if storage_dtype(to) in float8.FORMATS:
-        return float8.rounded(x, storage_dtype(to))
+    if to is DType.F8E8M0FNU:
+        return float8.power_of_two(x, saturate, round_mode)
+    layout = _SMALL.get(to, float8.FORMATS.get(storage_dtype(to)))
+    if layout is not None:
+        return float8.rounded(x, layout)
     return tir.cast(tir.cast(x, storage_dtype(to)), compute_dtype(to))
 
 
 def _to_integer(x: Expr, to: str) -> Expr:
     """Convert to integers; floats truncate, and go through a wide signed type so that negative ones wrap."""
+    if is_float(x) and to == "uint64":
+        return _to_uint64(bind(x))
     if is_float(x) and to not in ("int32", "int64"):
-        x = tir.cast(x, "int64" if to in ("uint32", "uint64") else "int32")
+        x = tir.cast(x, "int64" if to == "uint32" else "int32")
     return tir.cast(x, to)
+
+
+def _to_uint64(x: Expr) -> Expr:
+    is_large = x >= like(2.0**63, x)
+    low = tir.cast(tir.cast(select(is_large, x - like(2.0**63, x), x), "int64"), "uint64")
+    return low + select(is_large, like(1 << 63, low), like(0, low))
 
 
 def wrap(x: Expr, bits: int, to: str) -> Expr:

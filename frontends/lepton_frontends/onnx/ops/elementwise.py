@@ -6,7 +6,7 @@ import numpy as np
 from onnx import TensorProto
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import onnx_op
 from lepton_frontends.onnx.scope import ValueList
 from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.ir.core import Value
@@ -89,7 +89,11 @@ def thresholded_relu(b: OnnxBuilder, x: Value, *, alpha: float = 1.0) -> Value:
 
 @onnx_op("Shrink", since=9)
 def shrink(b: OnnxBuilder, x: Value, *, lambd: float = 0.5, bias: float = 0.0) -> Value:
-    return b.shrink(x, lambd=lambd, bias=bias)
+    dtype = x.tensor.dtype
+    if not dtype.is_integer:
+        return b.shrink(x, lambd=lambd, bias=bias)
+    # The attributes are floats, and only the result is truncated.
+    return b.cast(b.shrink(b.cast(x, to=DType.F64), lambd=lambd, bias=bias), to=dtype)
 
 
 @onnx_op("Clip")
@@ -114,11 +118,9 @@ def clip(b: OnnxBuilder, x: Value, min: Value | None = None, max: Value | None =
 @onnx_op("Cast")
 def cast(b: OnnxBuilder, x: Value, *, to: int, saturate: int = 1, round_mode: str = "up") -> Value:
     dtype = dtype_of(to)
-    if dtype is DType.F8E8M0FNU and x.tensor.dtype is not dtype and round_mode != "nearest":
-        raise UnsupportedError(f'casts to f8e8m0fnu with round_mode "{round_mode}" are not supported')
     if x.tensor.dtype is dtype:
         return x
-    return b.cast(x, to=dtype, saturate=bool(saturate))
+    return b.cast(x, to=dtype, saturate=bool(saturate), round_mode=round_mode)
 
 
 @onnx_op("CastLike", since=15)

@@ -33,12 +33,22 @@ def scatter(b: OnnxBuilder, x: Value, indices: Value, updates: Value, *, axis: i
 def scatter_elements(
     b: OnnxBuilder, x: Value, indices: Value, updates: Value, *, axis: int = 0, reduction: str = "none"
 ) -> Value:
-    return b.tensor_scatter_elements(x, indices, updates, axis=b.axis(axis, x.rank), reduction=reduction)
+    values = _countable(b, x, updates, reduction)
+    y = b.tensor_scatter_elements(values[0], indices, values[1], axis=b.axis(axis, x.rank), reduction=reduction)
+    return b.cast_to(y, x.tensor.dtype)
 
 
 @onnx_op("ScatterND", since=11)
 def scatter_nd(b: OnnxBuilder, x: Value, indices: Value, updates: Value, *, reduction: str = "none") -> Value:
-    return b.tensor_scatter_nd(x, indices, updates, reduction=reduction)
+    values = _countable(b, x, updates, reduction)
+    return b.cast_to(b.tensor_scatter_nd(values[0], indices, values[1], reduction=reduction), x.tensor.dtype)
+
+
+def _countable(b: OnnxBuilder, x: Value, updates: Value, reduction: str) -> tuple[Value, Value]:
+    """Return truth values that are to be combined as integers: a sum of them is true where any is."""
+    if reduction == "none" or x.tensor.dtype is not DType.BOOL:
+        return x, updates
+    return b.cast(x, to=DType.I32), b.cast(updates, to=DType.I32)
 
 
 @onnx_op("ReverseSequence", since=10)

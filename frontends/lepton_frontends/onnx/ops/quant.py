@@ -1,15 +1,14 @@
-"""Quantization."""
+"""Quantization: numbers to integers (or short floats) and back."""
 
 from __future__ import annotations
 
-import numpy as np
-
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import MICROSOFT, UnsupportedError, onnx_op
 from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim
 from lepton_ir.ir.types import DType
+from lepton_ir.ops.quant import integer_range
 
 
 @onnx_op("QuantizeLinear", since=10)
@@ -22,20 +21,70 @@ def quantize_linear(
     axis: int = 1,
     block_size: int = 0,
     output_dtype: int = 0,
+    saturate: int = 1,
+) -> Value:
+    return _quantized(b, x, scale, zero_point, axis, block_size, output_dtype, saturate, DType.F32)
+
+
+@onnx_op("QuantizeLinear", since=23)
+def quantize_linear_in_precision(
+    b: OnnxBuilder,
+    x: Value,
+    scale: Value,
+    zero_point: Value | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: int = 0,
     precision: int = 0,
     saturate: int = 1,
 ) -> Value:
-    if not saturate:
-        raise UnsupportedError("saturate=0 is not supported")
+    divides_in = dtype_of(precision) if precision else scale.tensor.dtype
+    if divides_in is DType.I32:
+        divides_in = DType.F64
+    elif divides_in is DType.F8E8M0FNU:
+        divides_in = DType.F32
+    return _quantized(b, x, scale, zero_point, axis, block_size, output_dtype, saturate, divides_in)
+
+
+@onnx_op("QuantizeLinear", since=1, domain=MICROSOFT)
+def quantize_linear_of_microsoft(
+    b: OnnxBuilder, x: Value, scale: Value, zero_point: Value | None = None, *, axis: int = 1
+) -> Value:
+    return _quantized(b, x, scale, zero_point, axis, 0, 0, 1, DType.F32)
+
+
+def _quantized(
+    b: OnnxBuilder,
+    x: Value,
+    scale: Value,
+    zero_point: Value | None,
+    axis: int,
+    block_size: int,
+    output_dtype: int,
+    saturate: int,
+    precision: DType,
+) -> Value:
     to = DType.U8
     if zero_point is not None:
         to = zero_point.tensor.dtype
     elif output_dtype:
         to = dtype_of(output_dtype)
-    offset = _shaped_like(b, zero_point, scale)
-    return b.quant_quantize(x, scale, offset, axis=_axis(b, x, scale, axis), block_size=block_size, to=to)
+    if zero_point is not None and output_dtype and dtype_of(output_dtype) is not to:
+        raise UnsupportedError(f"output_dtype says {dtype_of(output_dtype)}, the zero point is of {to}")
+    return b.quant_quantize(
+        x,
+        scale,
+        shaped_like(b, zero_point, scale),
+        axis=_axis(b, x, scale, axis),
+        block_size=block_size,
+        to=to,
+        precision=precision,
+        saturate=bool(saturate),
+    )
 
 
+@onnx_op("DequantizeLinear", since=1, domain=MICROSOFT)
 @onnx_op("DequantizeLinear", since=10)
 def dequantize_linear(
     b: OnnxBuilder,
@@ -48,18 +97,21 @@ def dequantize_linear(
     output_dtype: int = 0,
 ) -> Value:
     to = dtype_of(output_dtype) if output_dtype else scale.tensor.dtype
-    offset = _shaped_like(b, zero_point, scale)
+    if to is DType.F8E8M0FNU:
+        raise UnsupportedError("its scale is of f8e8m0fnu, which is no type for a result", "set output_dtype")
+    offset = shaped_like(b, zero_point, scale)
     return b.quant_dequantize(x, scale, offset, axis=_axis(b, x, scale, axis), block_size=block_size, to=to)
 
 
-def _shaped_like(b: OnnxBuilder, zero_point: Value | None, scale: Value) -> Value | None:
+def shaped_like(b: OnnxBuilder, zero_point: Value | None, scale: Value) -> Value | None:
     """Return a zero point for the whole tensor in the shape of its scale: ONNX lets one be [] and the other [1]."""
     single = zero_point is not None and all(d == 1 for d in (*zero_point.shape, *scale.shape))
     return b.reshaped(zero_point, scale.shape) if zero_point is not None and single else zero_point
 
 
 def _axis(b: OnnxBuilder, x: Value, scale: Value, axis: int) -> int:
-    return b.axis(axis, x.rank) if scale.rank else 0
+    single = all(d == 1 for d in scale.shape)
+    return 0 if single and (scale.rank != x.rank or x.rank <= 1) else b.axis(axis, x.rank)
 
 
 @onnx_op("DynamicQuantizeLinear", since=11)
@@ -68,127 +120,40 @@ def dynamic_quantize_linear(b: OnnxBuilder, x: Value) -> tuple[Value, Value, Val
     zero, steps = b.like(x, 0), b.like(x, 255)
     low = b.minimum(b.reduce_min(x, axes=axes, keepdims=False), zero)
     high = b.maximum(b.reduce_max(x, axes=axes, keepdims=False), zero)
-    scale = b.div(b.sub(high, low), steps)
+    # Where all numbers are 0, ONNX's formula divides 0 by 0; as in ONNX Runtime, any scale is right then.
+    scale = b.where(b.eq(low, high), b.like(x, 1), b.div(b.sub(high, low), steps))
     offset = b.round(b.clip(b.div(b.neg(low), scale), zero, steps))
     zero_point = b.cast(offset, to=DType.U8)
     return b.quant_quantize(x, scale, zero_point, axis=0, to=DType.U8), scale, zero_point
 
 
-def _centered(b: OnnxBuilder, x: Value, zero_point: Value | None, shape: tuple[Dim, ...]) -> Value:
-    """Return integers as i32, less their zero point."""
-    wide = b.cast(x, to=DType.I32)
+def scalar(b: OnnxBuilder, v: Value) -> Value:
+    """Return a parameter of one element as a scalar, any other as it is."""
+    return b.reshaped(v, ()) if v.shape == (1,) else v
+
+
+def integers(b: OnnxBuilder, x: Value, zero_point: Value | None) -> Value:
+    """Return integers as i32, less their zero point, which has to broadcast against them."""
+    wide = b.cast_to(x, DType.I32)
     if zero_point is None:
         return wide
-    offset = b.cast(zero_point, to=DType.I32)
-    if offset.rank == 1:
-        offset = b.reshaped(offset, () if offset.shape == (1,) else shape)
-    return b.sub(wide, offset)
+    known = b.array(zero_point)
+    return wide if known is not None and not known.any() else b.sub(wide, b.cast_to(zero_point, DType.I32))
 
 
-@onnx_op("MatMulInteger", since=10)
-def matmul_integer(
-    b: OnnxBuilder, x: Value, y: Value, x_zero: Value | None = None, y_zero: Value | None = None
-) -> Value:
-    rows = (*(x_zero.shape if x_zero is not None else ()), 1)
-    columns = tuple(y_zero.shape) if y_zero is not None else ()
-    return b.linalg_matmul(_centered(b, x, x_zero, rows), _centered(b, y, y_zero, columns))
+def requantized(b: OnnxBuilder, x: Value, factor: Value, zero_point: Value) -> Value:
+    """Return integers times a factor, rounded, plus the zero point, clamped to the zero point's type."""
+    to = zero_point.tensor.dtype
+    low, high = integer_range(to)
+    y = b.round(b.mul(b.cast_to(x, DType.F32), factor))
+    return b.cast(b.clip(b.add(y, b.cast(zero_point, to=DType.F32)), b.like(y, low), b.like(y, high)), to=to)
 
 
-@onnx_op("QLinearMatMul", since=10)
-def qlinear_matmul(
-    b: OnnxBuilder,
-    x: Value,
-    x_scale: Value,
-    x_zero: Value,
-    y: Value,
-    y_scale: Value,
-    y_zero: Value,
-    scale: Value,
-    zero: Value,
-) -> Value:
-    product = b.cast(matmul_integer(b, x, y, x_zero, y_zero), to=DType.F32)
-    factor = b.div(b.mul(_f32(b, x_scale), _f32(b, y_scale)), _f32(b, scale))
-    return _requantized(b, b.mul(product, factor), zero)
-
-
-def _f32(b: OnnxBuilder, v: Value) -> Value:
-    return b.cast_to(b.reshaped(v, ()) if v.shape == (1,) else v, DType.F32)
-
-
-def _requantized(b: OnnxBuilder, x: Value, zero: Value) -> Value:
-    to = zero.tensor.dtype
-    limits = np.iinfo(to.numpy)
-    offset = b.cast(b.reshaped(zero, ()) if zero.shape == (1,) else zero, to=DType.F32)
-    return b.cast(b.clip(b.add(b.round(x), offset), b.like(x, limits.min), b.like(x, limits.max)), to=to)
-
-
-@onnx_op("ConvInteger", since=10)
-def conv_integer(
-    b: OnnxBuilder,
-    x: Value,
-    w: Value,
-    x_zero: Value | None = None,
-    w_zero: Value | None = None,
-    *,
-    auto_pad: str = "NOTSET",
-    dilations: tuple[int, ...] | None = None,
-    group: int = 1,
-    kernel_shape: tuple[int, ...] | None = None,
-    pads: tuple[int, ...] | None = None,
-    strides: tuple[int, ...] | None = None,
-) -> Value:
-    from lepton_frontends.onnx.ops.conv import conv
-
-    data = _centered(b, x, x_zero, ())
-    channels = (*(w_zero.shape if w_zero is not None else ()), *[1] * (w.rank - 1))
-    weight = _centered(b, w, w_zero, channels)
-    return conv(
-        b,
-        data,
-        weight,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
-    )
-
-
-@onnx_op("QLinearConv", since=10)
-def qlinear_conv(
-    b: OnnxBuilder,
-    x: Value,
-    x_scale: Value,
-    x_zero: Value,
-    w: Value,
-    w_scale: Value,
-    w_zero: Value,
-    scale: Value,
-    zero: Value,
-    bias: Value | None = None,
-    *,
-    auto_pad: str = "NOTSET",
-    dilations: tuple[int, ...] | None = None,
-    group: int = 1,
-    kernel_shape: tuple[int, ...] | None = None,
-    pads: tuple[int, ...] | None = None,
-    strides: tuple[int, ...] | None = None,
-) -> Value:
-    product = conv_integer(
-        b, x, w, x_zero, w_zero, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape,
-        pads=pads, strides=strides,
-    )  # fmt: skip
-    along_channels = (-1, *[1] * (x.rank - 2))
-
-    def per_channel(v: Value) -> Value:
-        return b.reshaped(v, (v.shape[0], *along_channels[1:])) if v.rank == 1 and v.shape != (1,) else _scalar(b, v)
-
-    if bias is not None:
-        product = b.add(product, per_channel(bias))
-    factor = b.div(b.mul(_f32(b, x_scale), b.cast_to(per_channel(w_scale), DType.F32)), _f32(b, scale))
-    return _requantized(b, b.mul(b.cast(product, to=DType.F32), factor), zero)
-
-
-def _scalar(b: OnnxBuilder, v: Value) -> Value:
-    return b.reshaped(v, ()) if v.rank == 1 and v.shape == (1,) else v
+def along(b: OnnxBuilder, v: Value, axis: int, rank: int) -> Value:
+    """Return a parameter per index of an axis so that it broadcasts against a tensor of that rank."""
+    v = scalar(b, v)
+    if v.rank != 1:
+        return v
+    line: list[Dim] = [1] * (rank - axis)
+    line[0] = v.shape[0]
+    return b.reshaped(v, line)

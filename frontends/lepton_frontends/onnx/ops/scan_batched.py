@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from onnx import GraphProto
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.ops.control import scan
+from lepton_frontends.onnx.ops.loop import scan
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_ir.ir.core import Value
 

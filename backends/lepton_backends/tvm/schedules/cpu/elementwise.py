@@ -22,9 +22,9 @@ _UNROLL = 4
 def vector_lanes(view: KernelView, target: Target, values: Sequence[Value]) -> int:
     """Return the lanes of a vector of the widest type that the kernel computes with.
 
-    TVM converts 8-bit floats one by one only.
+    TVM converts floats of 8 bits and fewer one by one only.
     """
-    if any(v.tensor.dtype.is_float and v.tensor.dtype.bits == 8 for v in values):
+    if any(v.tensor.dtype.is_float and v.tensor.dtype.bits <= 8 for v in values):
         return 1
     bits = [max(32, v.tensor.dtype.bits) if v.tensor.dtype.is_float else v.tensor.dtype.bits for v in values]
     widest = max([b for b in bits if b] or [32])
