@@ -102,9 +102,12 @@ def _onnxruntime(proto, feeds):
 
 
 def _array(x):
+    """Return what the suite gives as an array, a list of arrays, or None for an optional that holds nothing."""
     if isinstance(x, TensorProto):
         return numpy_helper.to_array(x)
-    return x if x is None or isinstance(x, list) else np.asarray(x)
+    if isinstance(x, list):
+        return [_array(v) for v in x]
+    return x if x is None else np.asarray(x)
 
 
 def _import(proto, feeds):
@@ -125,6 +128,12 @@ def _import(proto, feeds):
 
 def compare(got, wanted, rtol, atol):
     """Raise AssertionError where the result differs from the expected one in shape, element type or numbers."""
+    if wanted is None or isinstance(wanted, list):
+        assert type(got) is type(wanted), f"{got} instead of {wanted}"
+        assert wanted is None or len(got) == len(wanted), f"{len(got)} elements instead of {len(wanted)}"
+        for g, w in zip(got or (), wanted or (), strict=True):
+            compare(g, w, rtol, atol)
+        return
     assert got.shape == wanted.shape, f"shape {got.shape} instead of {wanted.shape}"
     if wanted.dtype.kind in "OUS":
         assert got.astype(str).tolist() == wanted.astype(str).tolist()

@@ -97,6 +97,7 @@ def attribute_values(kind: Any) -> st.SearchStrategy[Any]:
         Expr: dims,
         DType: dtypes,
         Constant: constants(),
+        Type: types,
     }[kind]
 
 

@@ -22,18 +22,4 @@ refuse(
     reason="it draws random numbers, and compiled models give the same result for the same inputs",
     help="make the random tensor an input of the model",
 )
-refuse(
-    "StringConcat",
-    "StringNormalizer",
-    "StringSplit",
-    "RegexFullMatch",
-    "TfIdfVectorizer",
-    reason="it works on strings",
-    help=_CUT,
-)
-refuse(
-    "SequenceMap",
-    reason="it works on sequences whose lengths are known only at run time",
-    help="use tensors: Split and Concat instead of sequences",
-)
-refuse("ImageDecoder", reason="it decodes image files", help="decode images before they are given to the model")
+refuse("TfIdfVectorizer", reason="it works on strings", help=_CUT)
