@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from lepton_ir.artifact.dims import dim_from_json, dim_to_json
+from lepton_ir.artifact.manifest import type_from_json, type_to_json
 from lepton_ir.ir.constant import Constant
 from lepton_ir.ir.core import Operation
 from lepton_ir.ir.dim import Dim, Expr, symbols
-from lepton_ir.ir.types import DType
+from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, UnrankedType
 
 CALL = "lepton.host"
 """The function that evaluates an operation."""
@@ -67,6 +68,8 @@ def _to_json(value: Any) -> Any:
         return {"dtype": str(value)}
     if isinstance(value, float):
         return {"float": value.hex()}
+    if isinstance(value, (TensorType, SequenceType, OptionalType, UnrankedType)):
+        return {"type": type_to_json(value)}
     if not isinstance(value, Constant):
         return value
     array = value.array
@@ -88,6 +91,7 @@ def _array(data: Mapping[str, Any]) -> Constant:
 _READERS: dict[str, Callable[[Any], Any]] = {
     "list": lambda data: tuple(_from_json(v) for v in data["list"]),
     "dim": lambda data: _dim(data["dim"]),
+    "type": lambda data: type_from_json(data["type"]),
     "float": lambda data: float.fromhex(data["float"]),
     "strings": _array,
     "array": _array,

@@ -26,11 +26,11 @@ class TensorSpec:
     type: TensorType
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, **_type_to_json(self.type)}
+        return {"name": self.name, **type_to_json(self.type)}
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> TensorSpec:
-        type_ = _type_from_json(data)
+        type_ = type_from_json(data)
         if not isinstance(type_, TensorType):
             raise ValueError(f"{data['name']} is no tensor")
         return TensorSpec(str(data["name"]), type_)
@@ -47,7 +47,7 @@ class ValueSpec:
     type: SequenceType | OptionalType
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, **_type_to_json(self.type)}
+        return {"name": self.name, **type_to_json(self.type)}
 
     def __str__(self) -> str:
         return f"{self.name}: {self.type}"
@@ -69,20 +69,22 @@ def spec_of(name: str, type_: Type) -> Spec:
     return ValueSpec(name, type_)
 
 
-def _type_to_json(type_: Type) -> dict[str, Any]:
+def type_to_json(type_: Type) -> dict[str, Any]:
+    """Return a type as JSON."""
     if isinstance(type_, TensorType):
         return {"dtype": str(type_.dtype), "shape": [dim_to_json(d) for d in type_.shape]}
     if isinstance(type_, UnrankedType):
         return {"dtype": str(type_.dtype)}
     key = "sequence" if isinstance(type_, SequenceType) else "optional"
-    return {key: _type_to_json(type_.element)}
+    return {key: type_to_json(type_.element)}
 
 
-def _type_from_json(data: Mapping[str, Any]) -> Type:
+def type_from_json(data: Mapping[str, Any]) -> Type:
+    """Return the type that :func:`type_to_json` was given."""
     if "sequence" in data:
-        return SequenceType(_type_from_json(data["sequence"]))
+        return SequenceType(type_from_json(data["sequence"]))
     if "optional" in data:
-        return OptionalType(_type_from_json(data["optional"]))
+        return OptionalType(type_from_json(data["optional"]))
     dtype = DType(data["dtype"])
     return TensorType(tuple(dim_from_json(d) for d in data["shape"]), dtype) if "shape" in data else UnrankedType(dtype)
 
@@ -222,8 +224,8 @@ class Manifest:
         """
         return Manifest(
             name=str(data["name"]),
-            inputs=tuple(spec_of(str(s["name"]), _type_from_json(s)) for s in data["inputs"]),
-            outputs=tuple(spec_of(str(s["name"]), _type_from_json(s)) for s in data["outputs"]),
+            inputs=tuple(spec_of(str(s["name"]), type_from_json(s)) for s in data["inputs"]),
+            outputs=tuple(spec_of(str(s["name"]), type_from_json(s)) for s in data["outputs"]),
             weights=tuple(TensorSpec.from_json(s) for s in data["weights"]),
             conditions=tuple(Condition.from_json(c) for c in data["conditions"]),
             target=dict(data["target"]),

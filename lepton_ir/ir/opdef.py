@@ -189,6 +189,16 @@ def dim_attribute(default: Any = REQUIRED, doc: str = "") -> AttributeField[Dim]
     return AttributeField(doc=doc, kind=Expr, default=default)
 
 
+def type_attribute(doc: str = "") -> AttributeField[Type]:
+    """Declare an attribute that holds a type."""
+    return AttributeField(doc=doc, kind=Type)
+
+
+def optional_type_attribute(doc: str = "") -> AttributeField[Type | None]:
+    """Declare an attribute that holds a type or is absent, read as None."""
+    return AttributeField(doc=doc, kind=Type, default=None)
+
+
 @dataclass
 class OpSpec:
     """What an operator's class declares, gathered for parser, printer, docs and verifier."""

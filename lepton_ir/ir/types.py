@@ -240,6 +240,13 @@ def is_numeric(type: Type) -> bool:
     return isinstance(type, TensorType) and type.dtype is not DType.STR
 
 
+def symbols_in(type: Type) -> frozenset[str]:
+    """Return the names of dimensions in a type, those of the elements of sequences and optionals included."""
+    if isinstance(type, (SequenceType, OptionalType)):
+        return symbols_in(type.element)
+    return type.symbols() if isinstance(type, TensorType) else frozenset()
+
+
 def tensor(shape: Sequence[Dim], dtype: DType = DType.F32) -> TensorType:
     """Return ``TensorType(tuple(shape), dtype)``."""
     return TensorType(tuple(shape), dtype)

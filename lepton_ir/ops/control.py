@@ -17,6 +17,7 @@ from lepton_ir.ir.opdef import (
 )
 from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type
 from lepton_ir.ops.folds import shape as shape_folds
+from lepton_ir.ops.sequence import common_element
 
 
 class Yield(Operation):
@@ -160,7 +161,9 @@ def _join(a: Type, b: Type, stated: Type | None) -> Type:
     if a == b:
         return a
     if isinstance(a, SequenceType) and isinstance(b, SequenceType):
-        return SequenceType(_join(a.element, b.element, stated.element if isinstance(stated, SequenceType) else None))
+        return SequenceType(common_element("control.if", a.element, b.element))
+    if isinstance(a, OptionalType) and isinstance(b, OptionalType):
+        return OptionalType(_join(a.element, b.element, stated.element if isinstance(stated, OptionalType) else None))
     alike = isinstance(a, TensorType) and isinstance(b, TensorType) and a.dtype is b.dtype and a.rank == b.rank
     if not alike or not isinstance(stated, TensorType) or stated.rank != a.rank:  # type: ignore[union-attr]
         raise InferenceError(f"the branches of control.if yield {a} and {b} in one place")

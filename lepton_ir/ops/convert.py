@@ -36,19 +36,55 @@ def convert(x: Array, to: DType, *, saturate: bool = True, round_mode: str = "up
 
 def _from_objects(x: Array, to: DType) -> Array:
     """Convert strings; arrays of dimensions stay what they are for integer types."""
-    if x.size and isinstance(x.reshape(-1)[0], (str, bytes)):
+    if not x.size:
+        return x.astype(to.numpy)
+    if isinstance(x.reshape(-1)[0], (str, bytes)):
         if to is DType.STR:
             return x
-        text = np.array([v.decode() if isinstance(v, bytes) else v for v in x.reshape(-1)], dtype=object)
-        number = int if to.is_integer else float
-        return np.array([number(v) for v in text]).reshape(x.shape).astype(to.numpy)
-    if to.is_integer or not x.size:
-        return x
-    return x.astype(to.numpy)
+        text = [v.decode() if isinstance(v, bytes) else v for v in x.reshape(-1)]
+        read = _integer if to.is_integer else _truth if to is DType.BOOL else _number
+        return np.array([read(v.strip(), to) for v in text]).reshape(x.shape).astype(to.numpy)
+    return x if to.is_integer else x.astype(to.numpy)
+
+
+def _number(text: str, to: DType) -> float:
+    """Return the number that a string spells, plainly, with an exponent, or as inf or nan in any case."""
+    if "_" in text:  # Python's own spelling.
+        raise ValueError(f"{text!r} is no number")
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number") from None
+
+
+def _integer(text: str, to: DType) -> int:
+    try:
+        number = int(text) if "_" not in text else int(_number(text, to))
+    except ValueError:
+        exact = _number(text, to)
+        if not np.isfinite(exact):
+            raise ValueError(f"{text!r} is no integer") from None
+        number = int(exact)
+    low = -(1 << (to.bits - 1)) if to.is_signed else 0
+    if not low <= number < low + (1 << to.bits):
+        raise ValueError(f"{text} does not fit {to}")
+    return number
+
+
+def _truth(text: str, to: DType) -> bool:
+    named = {"true": True, "false": False}.get(text.lower())
+    return _number(text, to) != 0 if named is None else named
 
 
 def _spell(value: object) -> str:
-    return str(value) if not isinstance(value, np.floating) else np.format_float_positional(value, trim="-")
+    if isinstance(value, (bool, np.bool_, int, np.integer, complex, np.complexfloating)):
+        return str(value)
+    number = float(value)  # type: ignore[arg-type]
+    if not np.isfinite(number):
+        return "NaN" if np.isnan(number) else "INF" if number > 0 else "-INF"
+    # Of a type that numpy does not know, the shortest spelling is in its own text.
+    known = value if isinstance(value, np.floating) else np.float32(str(value))
+    return np.format_float_positional(known, trim="-")
 
 
 def _saturate(x: Array, to: DType) -> Array:

@@ -103,13 +103,13 @@ def _check_expressions(
 
 
 def check_value(spec: Spec, value: Any) -> Any:
-    """Return a sequence or an optional as lists of arrays.
+    """Return a sequence or an optional as lists of arrays, and an array of strings as one of Python's strings.
 
     Raises:
         LeptonError: it is none, or its elements have another type.
     """
     try:
-        return _conform(spec.type, value)
+        return as_strings(value) if isinstance(spec, TensorSpec) else _conform(spec.type, value)
     except (TypeError, ValueError) as error:
         raise LeptonError(
             "the inputs do not fit the model", why=f"the input {spec.name}: {error}", help=f"the model takes {spec}"
@@ -127,11 +127,26 @@ def _conform(type_: Type, value: Any) -> Any:
     if DType.of(array) is not type_.dtype:
         raise TypeError(f"elements must be of {type_.dtype}, those given are {array.dtype}")
     if isinstance(type_, UnrankedType):
-        return array
+        return as_strings(array) if type_.dtype is DType.STR else np.array(array)
     fixed = zip(type_.shape, array.shape, strict=False)
     if array.ndim != type_.rank or any(isinstance(d, int) and d != n for d, n in fixed):
         raise ValueError(f"an array of shape {list(array.shape)} is no {type_}")
-    return array.astype(object) if type_.dtype is DType.STR else array
+    return as_strings(array) if type_.dtype is DType.STR else np.array(array)
+
+
+def as_strings(array: np.ndarray) -> np.ndarray:
+    """Return an array of Python's strings; bytes are taken for UTF-8.
+
+    Raises:
+        TypeError: an element is no string.
+        UnicodeDecodeError: bytes are not UTF-8.
+    """
+    found = np.empty(array.shape, object)
+    for i, element in enumerate(array.flat):
+        if not isinstance(element, (str, bytes)):
+            raise TypeError(f"element {i} is a {type(element).__name__}, but all must be strings")
+        found.flat[i] = element.decode() if isinstance(element, bytes) else str(element)
+    return found
 
 
 def _raise(problems: Sequence[str], specs: Sequence[Spec]) -> None:

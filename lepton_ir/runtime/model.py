@@ -224,9 +224,7 @@ class CompiledModel:
 
 def _staged(spec: Spec, value: Any) -> Any:
     """Return a checked input as the program takes it."""
-    if not isinstance(spec, TensorSpec):
-        return HostValue(arguments.check_value(spec, value))
-    return as_stored(value) if is_numeric(spec.type) else HostValue(value.astype(object))
+    return as_stored(value) if is_numeric(spec.type) else HostValue(arguments.check_value(spec, value))
 
 
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:

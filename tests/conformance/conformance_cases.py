@@ -229,4 +229,6 @@ def _read(path, kind):
 def _plain(x):
     if isinstance(x, TensorProto):
         return numpy_helper.to_array(x)
-    return x if x is None or isinstance(x, list) else np.asarray(x)
+    if isinstance(x, list):
+        return [_plain(v) for v in x]
+    return None if x is None else np.asarray(x)

@@ -149,10 +149,7 @@ def _report(outcomes, listed):
     print(f"{'':18}" + "".join(f"{s:>9}" for s in ("cases", *statuses)))
     for kind in (*KINDS, "total"):
         counts = Counter(o.status for o in outcomes if kind in ("total", o.kind))
-        print(
-            f"{kind:18}"
-            + "".join(f"{n:9}" for n in (counts.total(), *(counts[s] for s in (PASS, REFUSED, WRONG, CRASH))))
-        )
+        print(f"{kind:18}" + "".join(f"{n:9}" for n in (counts.total(), *(counts[s] for s in statuses))))
     reasons = Counter(o.reason.splitlines()[0] for o in outcomes if o.status == REFUSED)
     for reason, count in reasons.most_common():
         print(f"{count:5} refused: {reason}")

@@ -21,8 +21,8 @@ def test_sample_with_initializers_for_inputs():
 
 def test_wrong_numbers_are_found():
     case = all_cases()["test_relu"]
-    (inputs, outputs), *_ = case.data
-    broken = case.__class__(**{**vars(case), "data": [(inputs, [outputs[0] + 1])]})
+    (inputs, outputs), *_ = case.data_sets
+    broken = case.__class__(**{**vars(case), "data_sets": [(inputs, [outputs[0] + 1])]})
     assert judge(case).status == PASS
     assert judge(broken).status == WRONG
 

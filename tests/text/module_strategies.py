@@ -22,6 +22,7 @@ from lepton_ir.ir import (
     Region,
     SequenceType,
     TensorType,
+    Type,
     Value,
     sym,
 )
@@ -97,6 +98,7 @@ def attribute_values(kind: Any) -> st.SearchStrategy[Any]:
         Expr: dims,
         DType: dtypes,
         Constant: constants(),
+        Type: types,
     }[kind]
 
 

@@ -9,13 +9,15 @@ import numpy as np
 
 from lepton_frontends.onnx.rules import UnsupportedError
 from lepton_frontends.onnx.runtime_values import ChoiceNeededError, flat_ints, fresh_dims
+from lepton_frontends.onnx.sequences import as_type, as_value, widened
 from lepton_ir.ir.core import Block, Region, Value
 from lepton_ir.ir.dim import Dim, symbols
-from lepton_ir.ir.types import DType, SequenceType, TensorType, Type
+from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type, UnrankedType
 from lepton_ir.ops.control import If
 
 if TYPE_CHECKING:
     from lepton_frontends.onnx.builder import OnnxBuilder
+    from lepton_frontends.onnx.scope import Imported
 
 Body = Callable[["OnnxBuilder"], Sequence[Value]]
 
@@ -43,14 +45,16 @@ def make_if(
     b: OnnxBuilder,
     condition: Value,
     blocks: Sequence[Block],
-    values: Sequence[Sequence[Value]],
+    values: Sequence[Sequence[Imported]],
     outside: frozenset[str],
 ) -> tuple[Value, ...]:
     """Make a branch of two blocks, which give ``values``; ``outside`` are the dimensions that are known around it."""
-    first, second = ([v.type for v in each] for each in values)
+    held = [[as_value(inner_builder(b, block), v) for v in each] for block, each in zip(blocks, values, strict=True)]
+    first, second = ([v.type for v in each] for each in held)
     types = [join(b, one, two, outside) for one, two in zip(first, second, strict=True)]
-    for block, each in zip(blocks, values, strict=True):
-        inner_builder(b, block).yield_(list(each))
+    for block, each in zip(blocks, held, strict=True):
+        inner = inner_builder(b, block)
+        inner.yield_([as_type(inner, v, t) for v, t in zip(each, types, strict=True)])
     op = If.build(condition, result_types=types, regions=[Region(block) for block in blocks], location=b.location)
     b.insert(op)
     return tuple(op.results)
@@ -63,7 +67,12 @@ def join(b: OnnxBuilder, one: Type, two: Type, outside: frozenset[str]) -> Type:
         UnsupportedError: they differ in more than sizes.
     """
     if isinstance(one, SequenceType) and isinstance(two, SequenceType):
-        return SequenceType(join(b, one.element, two.element, outside))
+        return SequenceType(widened(one.element, two.element))
+    if isinstance(one, OptionalType) or isinstance(two, OptionalType):
+        held, other = (t.element if isinstance(t, OptionalType) else t for t in (one, two))
+        return OptionalType(join(b, held, other, outside))
+    if isinstance(one, UnrankedType) and one == two:
+        return one
     if (
         not isinstance(one, TensorType)
         or not isinstance(two, TensorType)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnx import FunctionProto, NodeProto, defs, helper
+from onnx import FunctionProto, NodeProto, TypeProto, defs, helper
 
+from lepton_frontends.onnx.scope import Absent, Imported, ValueList
+from lepton_frontends.onnx.sequences import element_of
 from lepton_frontends.onnx.tensors import DTYPES
-from lepton_ir.ir.core import Value
+from lepton_ir.ir.types import OptionalType, SequenceType, Type, UnrankedType
 
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 
 
 def schema_function(
-    node: NodeProto, domain: str, opset: int, inputs: Sequence[Value | None] | None
+    node: NodeProto, domain: str, opset: int, inputs: Sequence[Imported | None] | None
 ) -> FunctionProto | None:
     """Return the body of the operator as ONNX defines it, None where it defines none.
 
@@ -51,8 +53,21 @@ def schema_function(
     return body
 
 
-def _type_of(value: Value | None) -> bytes:
-    if value is None:
+def _type_of(value: Imported | None) -> bytes:
+    if value is None or isinstance(value, Absent):
         return b""
-    dims = [d if isinstance(d, int) else str(d) for d in value.shape]
-    return helper.make_tensor_type_proto(_NUMBERS[value.tensor.dtype], dims).SerializeToString()
+    if isinstance(value, ValueList):
+        element = element_of(value)
+        return b"" if element is None else _proto(SequenceType(element)).SerializeToString()
+    return _proto(value.type).SerializeToString()
+
+
+def _proto(type_: Type) -> TypeProto:
+    if isinstance(type_, SequenceType):
+        return helper.make_sequence_type_proto(_proto(type_.element))
+    if isinstance(type_, OptionalType):
+        return helper.make_optional_type_proto(_proto(type_.element))
+    if isinstance(type_, UnrankedType):
+        return helper.make_tensor_type_proto(_NUMBERS[type_.dtype], None)
+    dims = [d if isinstance(d, int) else str(d) for d in type_.shape]
+    return helper.make_tensor_type_proto(_NUMBERS[type_.dtype], dims)

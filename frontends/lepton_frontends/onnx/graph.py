@@ -17,7 +17,7 @@ from lepton_frontends.onnx.functions import schema_function
 from lepton_frontends.onnx.order import ordered
 from lepton_frontends.onnx.rules import Rule, UnsupportedError, UseFunctionBodyError, find_rule, refusal, versions
 from lepton_frontends.onnx.runtime_values import ChoiceNeededError
-from lepton_frontends.onnx.scope import FAILED, Failed, Named, Scope, ValueList
+from lepton_frontends.onnx.scope import FAILED, Failed, Imported, Named, Scope, ValueList
 from lepton_frontends.onnx.tensors import TensorReader
 from lepton_ir.diagnostics import Diagnostic, DiagnosticSink, LeptonError
 from lepton_ir.ir.core import Value
@@ -83,7 +83,7 @@ class GraphImporter:
             )
             scope.values[sparse.values.name] = FAILED
 
-    def run(self, nodes: Sequence[NodeProto], outputs: Sequence[str], scope: Scope, b: OnnxBuilder) -> list[Value]:
+    def run(self, nodes: Sequence[NodeProto], outputs: Sequence[str], scope: Scope, b: OnnxBuilder) -> list[Any]:
         """Import the nodes of a graph, where ``b`` stands, and return the graph's outputs.
 
         Raises:
@@ -93,7 +93,7 @@ class GraphImporter:
 
     def _continue(
         self, nodes: Sequence[tuple[NodeProto, str]], outputs: Sequence[str], scope: Scope, b: OnnxBuilder
-    ) -> list[Value]:
+    ) -> list[Any]:
         for position, (node, name) in enumerate(nodes):
             location = Location(self.file, scope.prefix + name)
             with b.at(location):
@@ -134,8 +134,10 @@ class GraphImporter:
             value.name = scope.prefix + name
         scope.values[name] = value
 
-    def subgraph(self, graph: GraphProto, inputs: Sequence[Value], scope: Scope, b: OnnxBuilder) -> list[Value]:
+    def subgraph(self, graph: GraphProto, inputs: Sequence[Imported], scope: Scope, b: OnnxBuilder) -> list[Any]:
         """Import a graph that a node holds, where ``b`` stands, and return its outputs.
+
+        These are values, or sequences and optionals that are known while the graph is imported.
 
         Raises:
             PartlyImportedError: part of it could not be imported; the findings are collected already.
@@ -145,8 +147,8 @@ class GraphImporter:
         self.constants(graph, inner, b)
         return self.run(graph.node, [o.name for o in graph.output], inner, b)
 
-    def outputs(self, names: Sequence[str], scope: Scope) -> list[Value]:
-        """Return the values of a graph's outputs.
+    def outputs(self, names: Sequence[str], scope: Scope) -> list[Any]:
+        """Return what a graph's outputs stand for.
 
         Raises:
             PartlyImportedError: one of them could not be imported.
@@ -160,14 +162,7 @@ class GraphImporter:
                     "no node, input or initializer has this name",
                     "the model is not valid ONNX; export it again",
                 )
-            elif isinstance(value, ValueList):
-                self.report(
-                    Location(self.file),
-                    f"the output {name} is a sequence or an optional",
-                    "Lepton compiles functions of tensors",
-                    "make its elements outputs of their own",
-                )
-        found = [v for v in values if isinstance(v, Value)]
+        found = [v for v in values if v is not None and not isinstance(v, Failed)]
         if len(found) < len(values):
             raise PartlyImportedError
         return found
@@ -198,7 +193,7 @@ class GraphImporter:
             b.node, b.scope, b.opset = saved
         return None
 
-    def _lower(self, node: NodeProto, inputs: Sequence[Value | ValueList | None], b: OnnxBuilder) -> Any:
+    def _lower(self, node: NodeProto, inputs: Sequence[Imported | None], b: OnnxBuilder) -> Any:
         key = (normalized(node.domain), node.op_type, node.overload)
         function = self.functions.get(key)
         if function is not None:
@@ -212,14 +207,13 @@ class GraphImporter:
                 pass
             except ChoiceNeededError as choice:
                 return self._choose(choice, node, inputs, b)
-        tensors = [v for v in inputs if not isinstance(v, ValueList)]
-        body = schema_function(node, key[0], b.opset, tensors) if len(tensors) == len(inputs) else None
+        body = schema_function(node, key[0], b.opset, inputs)
         if body is None:
             raise self._unsupported(node, b.scope, rule)
         return self._call(key, body, node, inputs, b)
 
     def _choose(
-        self, choice: ChoiceNeededError, node: NodeProto, inputs: Sequence[Value | ValueList | None], b: OnnxBuilder
+        self, choice: ChoiceNeededError, node: NodeProto, inputs: Sequence[Imported | None], b: OnnxBuilder
     ) -> Any:
         """Lower a node once for each value that a parameter of it may have."""
         self.spend(len(choice.choices))
@@ -269,7 +263,7 @@ class GraphImporter:
         key: FunctionKey,
         body: FunctionProto,
         call: NodeProto,
-        inputs: Sequence[Value | ValueList | None],
+        inputs: Sequence[Imported | None],
         b: OnnxBuilder,
     ) -> list[Value]:
         """Import a function's body in place of its call."""

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from onnx import ValueInfoProto
+from onnx import TypeProto, ValueInfoProto
 
 from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.dim import Dim, sym
-from lepton_ir.ir.types import TensorType
+from lepton_ir.ir.types import OptionalType, SequenceType, TensorType, Type, UnrankedType
 
 _RESERVED = frozenset({"floordiv", "ceildiv", "mod", "min", "max"})
 
@@ -32,33 +32,44 @@ class InputTypes:
     _names: dict[str, str] = field(default_factory=dict)
     _used: set[str] = field(default_factory=set)
 
-    def type_of(self, info: ValueInfoProto) -> TensorType:
+    def type_of(self, info: ValueInfoProto) -> Type:
         """Return the type of an input.
 
         Raises:
-            LeptonError: it is no tensor, or its rank is unknown.
+            LeptonError: it is no tensor, sequence or optional, or the rank of a tensor is unknown.
         """
-        kind = info.type.WhichOneof("value")
+        return self._type(info.type, info.name, nested=False)
+
+    def _type(self, proto: TypeProto, name: str, nested: bool) -> Type:
+        kind = proto.WhichOneof("value")
+        if kind == "sequence_type":
+            return SequenceType(self._type(proto.sequence_type.elem_type, name, nested=True))
+        if kind == "optional_type":
+            return OptionalType(self._type(proto.optional_type.elem_type, name, nested=True))
         if kind != "tensor_type":
             raise LeptonError(
-                f"the input {info.name} is not a tensor",
+                f"the input {name} is not a tensor",
                 self.file,
                 f"it is {str(kind or 'of no type').replace('_', ' ')}",
-                "Lepton compiles functions of tensors",
+                "Lepton compiles functions of tensors, sequences and optionals",
             )
-        tensor = info.type.tensor_type
-        given = self.shapes.get(info.name)
+        return self._tensor(proto.tensor_type, name, nested)
+
+    def _tensor(self, tensor: TypeProto.Tensor, name: str, nested: bool) -> Type:
+        given = self.shapes.get(name)
+        if not tensor.HasField("shape") and given is None and nested:
+            return UnrankedType(dtype_of(tensor.elem_type))
         if not tensor.HasField("shape") and given is None:
             raise LeptonError(
-                f"the rank of the input {info.name} is unknown",
+                f"the rank of the input {name} is unknown",
                 self.file,
                 "the model gives it no shape",
-                f'give one, with shapes={{"{info.name}": [1, 3, 224, 224]}} or the like',
+                f'give one, with shapes={{"{name}": [1, 3, 224, 224]}} or the like',
             )
         own = list(tensor.shape.dim)
         if given is not None and own and len(given) != len(own):
             raise LeptonError(
-                f"the shape given for the input {info.name} has {len(given)} dimensions, the model's has {len(own)}",
+                f"the shape given for the input {name} has {len(given)} dimensions, the model's has {len(own)}",
                 self.file,
             )
         shape: list[Dim] = []
@@ -66,7 +77,7 @@ class InputTypes:
             wanted = given[i] if given is not None else None
             param = own[i].dim_param if own else ""
             value = own[i].dim_value if own and own[i].HasField("dim_value") else -1
-            shape.append(self._dim(info.name, i, wanted, param, value))
+            shape.append(self._dim(name, i, wanted, param, value))
         return TensorType(tuple(shape), dtype_of(tensor.elem_type))
 
     def _dim(self, input_name: str, axis: int, wanted: int | str | None, param: str, value: int) -> Dim:

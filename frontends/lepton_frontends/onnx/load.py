@@ -17,14 +17,18 @@ from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.graph import GraphImporter, PartlyImportedError, normalized
 from lepton_frontends.onnx.inputs import InputTypes
 from lepton_frontends.onnx.order import texts
-from lepton_frontends.onnx.scope import FAILED, Scope
+from lepton_frontends.onnx.scope import FAILED, Imported, Scope
+from lepton_frontends.onnx.sequences import as_value
 from lepton_frontends.onnx.tensors import TensorReader
 from lepton_frontends.onnx.wire import WireError, strip_weights
 from lepton_ir.diagnostics import Diagnostic, LeptonError
 from lepton_ir.ir.constant import Constant
-from lepton_ir.ir.core import Block, Operation
+from lepton_ir.ir.core import Block, Value
+from lepton_ir.ir.core import Operation as CoreOperation
 from lepton_ir.ir.location import Location
 from lepton_ir.ir.module import Function, Module
+from lepton_ir.ir.opdef import Operation
+from lepton_ir.ir.types import TensorType, UnrankedType, symbols_in
 
 OLDEST_OPSET = 1
 _LISTED = 20
@@ -89,7 +93,7 @@ def import_model(
         _bind_inputs(model.graph, main, scope, b, InputTypes(reader.file, dims or {}, shapes or {}), constants or {})
         results = importer.run(model.graph.node, main.result_names, scope, b)
         if not importer.findings.errors:
-            b.return_(results)
+            b.return_([_output(b, n, v) for n, v in zip(main.result_names, results, strict=True)])
     except PartlyImportedError:
         pass
     except LeptonError as error:
@@ -193,13 +197,27 @@ def _bind_inputs(
             scope.values[info.name] = FAILED
             continue
         if info.name in constants:
+            if not isinstance(kind, TensorType):
+                raise LeptonError(f"the input {info.name} cannot be a constant", types.file, f"it is {kind}")
             array = np.asarray(constants[info.name]).astype(kind.dtype.numpy)
             scope.values[info.name] = b.const(Constant(array, info.name))
         else:
             scope.values[info.name] = main.body.add_argument(kind, info.name)
-    symbols = frozenset().union(*(a.tensor.symbols() for a in main.arguments))
+    symbols = frozenset().union(*(symbols_in(a.type) for a in main.arguments))
     b.importer.symbols |= symbols
     types.check_all_used(names, symbols)
+
+
+def _output(b: OnnxBuilder, name: str, value: Imported) -> Value:
+    found = as_value(b, value)
+    if isinstance(found.type, UnrankedType):
+        raise LeptonError(
+            f"the rank of the output {name} is unknown",
+            b.importer.file,
+            "it is an element of a sequence to whose elements the model gives no shape",
+            'give the elements of the input that is a sequence a shape, with shapes={"name": [1, "N"]}',
+        )
+    return found
 
 
 def _merged(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
@@ -220,10 +238,11 @@ def _merged(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 def erase_unused(block: Block) -> None:
     """Erase operations that nobody reads: what was read into attributes, and weights without a use."""
-    op: Operation | None = block.last
+    op: CoreOperation | None = block.last
     while op is not None:
         before = op.prev_op
-        if op.results and not any(r.is_used for r in op.results):
+        needed = isinstance(op, Operation) and op.has_side_effects
+        if op.results and not needed and not any(r.is_used for r in op.results):
             op.erase()
         else:
             for region in op.regions:

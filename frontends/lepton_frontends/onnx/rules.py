@@ -22,6 +22,10 @@ from typing import Any
 
 from onnx import defs
 
+from lepton_frontends.onnx.scope import ValueList
+from lepton_ir.ir.core import Value
+from lepton_ir.ir.types import SequenceType, TensorType, UnrankedType
+
 RuleFunction = Callable[..., Any]
 ONNX = ""
 _FIRST = 7
@@ -81,8 +85,8 @@ class Rule:
             raise UnsupportedError(f"it has {len(given)} inputs, at most {self.most} are known in this opset")
         if len(given) < self.least or any(v is None for v in given[: self.least]):
             raise UnsupportedError(f"it needs {self.least} inputs", "the model is not valid ONNX")
-        if not self.takes_lists and any(isinstance(v, tuple) for v in given):
-            raise UnsupportedError("it gets a sequence where a tensor is expected", "the model is not valid ONNX")
+        if not self.takes_lists:
+            _check_tensors(given)
         unknown = attributes.keys() - self.attributes.keys()
         if unknown:
             raise UnsupportedError(f"its attribute {', '.join(sorted(unknown))} is not known in this opset")
@@ -91,6 +95,20 @@ class Rule:
         if missing:
             raise UnsupportedError(f"it lacks its attribute {', '.join(missing)}")
         return given, values
+
+
+def _check_tensors(given: Sequence[Any]) -> None:
+    for value in given:
+        kind = value.type if isinstance(value, Value) else value
+        if isinstance(kind, UnrankedType):
+            raise UnsupportedError(
+                "the rank of what it reads from a sequence is unknown, since the model does not give it",
+                'give the elements of the input that is a sequence a shape, with shapes={"name": [1, "N"]}',
+            )
+        if kind is None or isinstance(kind, TensorType):
+            continue
+        what = "a sequence" if isinstance(kind, (ValueList, SequenceType)) else "an optional"
+        raise UnsupportedError(f"it gets {what} where a tensor is expected", "the model is not valid ONNX")
 
 
 @dataclass(frozen=True)
@@ -111,7 +129,7 @@ def onnx_op(
     """Register a rule for the operators ``ops``, from the opset ``since`` of ``domain`` on.
 
     With several names, the rule finds the one it is called for in ``b.op_type``. A rule that ``takes_lists`` gets
-    sequences as a :class:`~lepton_frontends.onnx.scope.ValueList`.
+    sequences and optionals as they are, see :mod:`~lepton_frontends.onnx.scope`.
     """
 
     def register(lower: RuleFunction) -> RuleFunction:

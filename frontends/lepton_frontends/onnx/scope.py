@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from lepton_ir.ir.core import Value
+from lepton_ir.ir.types import Type
 
 
 class Failed:
@@ -17,10 +18,34 @@ FAILED = Failed()
 
 
 class ValueList(tuple[Value, ...]):
-    """What an ONNX sequence or optional is while a graph is imported: its values, whose number is known."""
+    """What an ONNX sequence is while a graph is imported and its length is known: its values.
+
+    Attributes:
+        element: the type of its elements where it has none, as far as that is known.
+    """
+
+    element: Type | None = None
+
+    def __new__(cls, values: Iterable[Value] = (), element: Type | None = None) -> ValueList:
+        made = super().__new__(cls, values)
+        made.element = element
+        return made
 
 
-Named: TypeAlias = "Value | ValueList | Failed"
+@dataclass(frozen=True)
+class Absent:
+    """What an ONNX optional is that certainly holds nothing.
+
+    Attributes:
+        element: the type of what it might hold, None where the model does not say.
+    """
+
+    element: Type | None = None
+
+
+Imported: TypeAlias = "Value | ValueList | Absent"
+"""What a node may give."""
+Named: TypeAlias = "Imported | Failed"
 """What a name may stand for."""
 
 

@@ -223,4 +223,6 @@ def test_broken_models(change, part):
 def test_inputs_that_are_no_tensors():
     proto = simple()
     proto.graph.input[0].type.sequence_type.elem_type.tensor_type.elem_type = 1
+    assert "a sequence where a tensor is expected" in failure(import_model, proto)
+    proto.graph.input[0].type.map_type.key_type = 7
     assert "not a tensor" in failure(import_model, proto)

@@ -61,11 +61,6 @@ def test_empty_and_optional():
 @pytest.mark.parametrize(
     ("nodes", "part"),
     [
-        ([node("SequenceConstruct", ["x"], ["y"])], "the output y is a sequence"),
-        (
-            [node("SplitToSequence", ["x"], ["s"], axis=0), node("SequenceAt", ["s", "zero"], ["y"])],
-            "dynamic dimension",
-        ),
         (
             [node("SequenceConstruct", ["x"], ["s"]), node("Relu", ["s"], ["y"])],
             "a sequence where a tensor is expected",

@@ -14,10 +14,10 @@ from lepton_frontends.onnx.branches import condition_of, inner_builder, make_if
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.graph import DivergingError, PartlyImportedError, Rest
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
-from lepton_frontends.onnx.scope import Scope
+from lepton_frontends.onnx.scope import Imported, Scope
 from lepton_ir.ir.core import Block, Value
 from lepton_ir.ir.dim import symbols
-from lepton_ir.ir.types import DType, TensorType, Type
+from lepton_ir.ir.types import DType, TensorType, Type, UnrankedType
 
 
 @onnx_op("If")
@@ -40,12 +40,17 @@ def if_(b: OnnxBuilder, condition: Value, *, then_branch: GraphProto, else_branc
     return _joined_branches(b, holds, blocks, branches, mark, outside)
 
 
-def _alike(first: Sequence[Value], second: Sequence[Value]) -> bool:
+def _alike(first: Sequence[Imported], second: Sequence[Imported]) -> bool:
     """Return whether what two branches give differs in sizes at most."""
-    return all(
-        isinstance(v, Value) and isinstance(w, Value) and v.tensor.dtype is w.tensor.dtype and v.rank == w.rank
-        for v, w in zip(first, second, strict=True)
-    )
+    return all(map(_can_join, first, second))
+
+
+def _can_join(one: Imported, two: Imported) -> bool:
+    if isinstance(one, Value) and isinstance(two, Value):
+        types = one.type, two.type
+        if isinstance(types[0], TensorType) and isinstance(types[1], TensorType):
+            return types[0].dtype is types[1].dtype and types[0].rank == types[1].rank
+    return not all(isinstance(v, Value) and isinstance(v.type, (TensorType, UnrankedType)) for v in (one, two))
 
 
 def _attempted(run: Callable[[], list[Value]]) -> list[Value] | None:
@@ -92,12 +97,13 @@ def _joined_branches(
         if values is None:
             reason = _impossible(b, ("then", "else")[i], mark)
             block.erase_all()
-            values = _dead_end(inner_builder(b, block), reason, [v.type for v in whole], outside)
+            types = [v.type if isinstance(v, Value) else None for v in whole]
+            values = _dead_end(inner_builder(b, block), reason, types, outside)
         ends.append(values)
     return make_if(b, holds, blocks, ends, outside)
 
 
-def _dead_end(b: OnnxBuilder, reason: str, types: Sequence[Type], outside: frozenset[str]) -> list[Value]:
+def _dead_end(b: OnnxBuilder, reason: str, types: Sequence[Type | None], outside: frozenset[str]) -> list[Value]:
     """End the run in a branch that fits no input of these shapes; return values of the types that it would give."""
     b.control_require(b.const(np.False_), message=reason)
     values = []

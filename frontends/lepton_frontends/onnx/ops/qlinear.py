@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.ops.conv import conv
 from lepton_frontends.onnx.ops.quant import along, integers, requantized, scalar
@@ -9,15 +11,17 @@ from lepton_frontends.onnx.rules import onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType
 
+Parameter = TypeVar("Parameter", Value, "Value | None")
 
-def per_row(b: OnnxBuilder, v: Value | None) -> Value | None:
+
+def per_row(b: OnnxBuilder, v: Parameter) -> Parameter:
     """Return a parameter of a matrix product's first operand: for all of it, or [M] or [..., M, 1] for its rows."""
     if v is None or v.rank != 1:
         return v
     return b.reshaped(v, () if v.shape == (1,) else (v.shape[0], 1))
 
 
-def per_column(b: OnnxBuilder, v: Value | None) -> Value | None:
+def per_column(b: OnnxBuilder, v: Parameter) -> Parameter:
     """Return a parameter of a matrix product's second operand: for all of it, or [N] or [..., 1, N] for its columns."""
     return v if v is None else scalar(b, v)
 
