@@ -32,7 +32,7 @@ def found(shapes, build):
         ([(N, 6)], lambda b, x: b.tensor_reshape(x, shape=(2 * N, 3)), []),
         ([(N, S)], lambda b, x: b.tensor_reshape(x, shape=(N, 2, 3)), ["N*S == 6*N"]),
         ([(N, 3), (S, 3)], lambda b, x, y: b.tensor_concat([x, y], axis=0), []),
-        ([(N, 3), (4, 2)], lambda b, x, y: b.tensor_concat([x, y], axis=1), ["N == 4"]),
+        ([(N, 3), (4, 2)], lambda b, x, y: b.tensor_concat([x, y], axis=1), ["4 == N"]),
         ([(2, N), (3, 4)], lambda b, x, y: b.linalg_matmul(x, y), ["N == 3"]),
         ([(N, 2, 3), (5, 3, 4)], lambda b, x, y: b.linalg_matmul(x, y), ["N == 5"]),
         ([(N,)], lambda b, x: tuple(b.tensor_split(x, axis=0, sizes=(2, 3))), ["5 == N"]),
