@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from lepton_ir.ir import DType, Function, TensorType, Value
-from lepton_ir.ir.dim import evaluate, symbols
+from lepton_ir.ir.dim import Dim, evaluate, symbols
 
 BATCH = 2
 LENGTHS = (64, 16, 128, 256, 512, 1024)
@@ -36,7 +37,7 @@ def sample_inputs(function: Function, seed: int = 0, dims: Mapping[str, int] | N
     """Return random inputs by name, reproducible from ``seed``.
 
     Floats are standard normal. Integers are drawn from the range that their use allows (an index into a table
-    stays inside it, a value that is compared with constants takes one of them), else from 0 and 1.
+    stays inside it, a divisor is not 0, a value that is compared with constants takes one of them), else from 0 and 1.
 
     Args:
         function: the entry function.
@@ -61,20 +62,41 @@ def _sample(value: Value, type: TensorType, shape: list[int], rng: np.random.Gen
         choices = compared_constants(value)
         if choices is not None:
             return rng.choice(choices, shape).astype(dtype.numpy)
-        return rng.integers(0, index_bound(value), shape).astype(dtype.numpy)
+        return rng.integers(*integer_range(value), shape).astype(dtype.numpy)
     return rng.standard_normal(shape).astype(np.float32).astype(dtype.numpy)
 
 
-def index_bound(value: Value, depth: int = 4) -> int:
-    """Return the exclusive upper bound that gathers set on an integer input; 2 where there is none."""
-    bounds = []
+def integer_range(value: Value, depth: int = 4) -> tuple[int, int]:
+    """Return the range, its end excluded, that gathers, scatters and divisions set on an integer input.
+
+    It is 0 and 1 where nothing does.
+    """
+    low, bounds = 0, []
     for op, index in value.uses:
-        if op.name in ("tensor.gather", "tensor.gather_elements") and index == 1:
-            extent = op.operands[0].shape[getattr(op, "axis")]  # type: ignore[union-attr]  # noqa: B009
-            bounds.append(extent if isinstance(extent, int) else 2)
+        if index == 1 and op.name in _DIVISIONS:
+            low = 1
+        elif index == 1 and op.name in _INDEXED:
+            bounds += [d for d in _INDEXED[op.name](op) if isinstance(d, int)]
         elif depth and op.name in _LOOK_THROUGH:
-            bounds.append(index_bound(op.results[0], depth - 1))
-    return max(1, min([b for b in bounds if b != 2] or [2]))
+            inner, bound = integer_range(op.results[0], depth - 1)
+            low = max(low, inner)
+            bounds += [bound] if bound - inner != 2 else []
+    return low, max(low + 1, min(bounds, default=low + 2))
+
+
+def _axis_size(op: Any) -> tuple[Dim, ...]:
+    return (op.x.shape[op.axis],)
+
+
+_INDEXED: dict[str, Callable[[Any], tuple[Dim, ...]]] = {
+    "tensor.gather": _axis_size,
+    "tensor.gather_elements": _axis_size,
+    "tensor.scatter_elements": _axis_size,
+    "tensor.gather_nd": lambda op: op.indexed_sizes(),
+    "tensor.scatter_nd": lambda op: op.indexed_sizes(),
+}
+"""The sizes of the axes that an operator's second operand is an index into."""
+_DIVISIONS = frozenset({"div", "floordiv", "mod"})
 
 
 def compared_constants(value: Value, depth: int = 4) -> np.ndarray | None:

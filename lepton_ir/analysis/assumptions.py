@@ -19,12 +19,14 @@ from lepton_ir.ir.location import Location
 from lepton_ir.ir.module import Function, Module
 from lepton_ir.ir.opdef import Operation
 from lepton_ir.ir.types import TensorType
-from lepton_ir.ops.elementwise import Elementwise
 from lepton_ir.ops.runtime_dims import Require, holds
 from lepton_ir.ops.slicing import resolve_bounds
-from lepton_ir.ops.support import normalize_axes, normalize_axis
+from lepton_ir.ops.support import normalize_axes, normalize_axis, undecided
+from lepton_ir.rewrite import constant_array
 
 Pair = tuple[Dim, str, Dim]
+MOST_BYTES = 2**62
+"""Of one tensor: sizes in bytes are computed in int64."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,32 @@ def assumptions(function: Function) -> tuple[Assumption, ...]:
     """
     known = argument_symbols(function)
     found: dict[Pair, Assumption] = {}
+    bytes_: list[tuple[Dim, Location]] = []
     for op in function.body.ops:
         for pair in pairs(op):
             condition = Assumption(*pair, op.location)
             if pair not in found and condition.symbols() <= known:
                 found[pair] = condition
-    return tuple(found.values())
+        bytes_ += [(n, op.location) for n in _large(op) if symbols(n) <= known]
+    return (*found.values(), *(Assumption(n, "<=", MOST_BYTES, where) for n, where in _largest(bytes_)))
+
+
+def _large(op: CoreOperation) -> Iterator[Dim]:
+    """Yield the bytes of results that more than one symbol has a part in: one alone is as large as an input."""
+    for result in op.results:
+        if isinstance(result.type, TensorType) and sum(not isinstance(d, int) for d in result.shape) > 1:
+            yield result.tensor.size * max(1, result.tensor.dtype.bits // 8)
+
+
+def _largest(sizes: Sequence[tuple[Dim, Location]]) -> list[tuple[Dim, Location]]:
+    """Return the sizes that no other is certain to exceed."""
+    kept: list[tuple[Dim, Location]] = []
+    for size, where in sizes:
+        if any(is_nonnegative(other - size) for other, _ in kept):
+            continue
+        kept = [(other, place) for other, place in kept if not is_nonnegative(size - other)]
+        kept.append((size, where))
+    return kept
 
 
 def insert_requirements(module: Module) -> None:
@@ -110,7 +132,7 @@ def pairs(op: CoreOperation) -> Iterator[Pair]:
     """Yield the conditions that an operation relies on and that are not certain to hold."""
     if not isinstance(op, Operation):
         return
-    for pair in (*_RULES.get(op.name, _nothing)(op), *_broadcast(op), *_sizes(op)):
+    for pair in (*_RULES.get(op.name, _nothing)(op), *_checked(op), *_sizes(op)):
         if not _is_certain(pair):
             yield pair
 
@@ -132,17 +154,12 @@ def _sizes(op: Operation) -> Iterator[Pair]:
             yield from ((0, "<=", d) for d in result.shape if not isinstance(d, int))
 
 
-def _broadcast(op: Operation) -> Iterator[Pair]:
-    if isinstance(op, Elementwise) and len(op.present_operands) > 1:
-        for value in op.present_operands:
-            yield from _aligned(value.shape, op.results[0].shape, "broadcasts")
-
-
-def _aligned(have: Sequence[Dim], want: Sequence[Dim], relation: str = "==") -> Iterator[Pair]:
-    """Yield that dimensions are equal, the last with the last, except those of size 1."""
-    for d, e in zip(reversed(have), reversed(want), strict=False):
-        if d != 1:
-            yield d, relation, e
+def _checked(op: Operation) -> Iterable[Pair]:
+    """Return what the operation's own checks could not decide."""
+    with undecided() as found:
+        op.infer()
+        op.verify()
+    return found
 
 
 def _slice(op: Any) -> Iterator[Pair]:
@@ -153,38 +170,6 @@ def _slice(op: Any) -> Iterator[Pair]:
             yield from ((0, "<=", first), (last, "<=", size))
         else:
             yield from ((first + 1, "<=", size), (0, "<=", last + 1))
-
-
-def _expand(op: Any) -> Iterator[Pair]:
-    yield from _aligned(op.x.shape, op.shape, "broadcasts")
-
-
-def _reshape(op: Any) -> Iterator[Pair]:
-    yield product(op.x.shape), "==", product(op.shape)
-
-
-def _concat(op: Any) -> Iterator[Pair]:
-    axis = normalize_axis(op.axis, op.xs[0].rank)
-    for x in op.xs:
-        yield from ((d, "==", e) for i, (d, e) in enumerate(zip(x.shape, op.result.shape, strict=True)) if i != axis)
-
-
-def _split(op: Any) -> Iterator[Pair]:
-    total: Dim = 0
-    for size in op.sizes:
-        total = size + total
-    yield total, "==", op.x.shape[normalize_axis(op.axis, op.x.rank)]
-
-
-def _matmul(op: Any) -> Iterator[Pair]:
-    a, b = op.a.shape, op.b.shape
-    inner_a = a[-2] if op.transpose_a and len(a) > 1 else a[-1]
-    inner_b = b[0] if len(b) == 1 else b[-1 if op.transpose_b else -2]
-    yield inner_a, "==", inner_b
-    if len(a) > 1 and len(b) > 1:
-        batch = op.result.shape[:-2]
-        yield from _aligned(a[:-2], batch)
-        yield from _aligned(b[:-2], batch)
 
 
 def _topk(op: Any) -> Iterator[Pair]:
@@ -203,25 +188,23 @@ def _roi_align(op: Any) -> Iterator[Pair]:
     yield from ((1, "<=", op.x.shape[axis]) for axis in (0, 2, 3))
 
 
-def _det(op: Any) -> Iterator[Pair]:
-    yield op.x.shape[-2], "==", op.x.shape[-1]
-
-
 def _col2im(op: Any) -> Iterator[Pair]:
     yield op.x.shape[1], "==", op.y.shape[1] * product(op.kernel_shape)
     yield op.x.shape[2], "==", product(op.blocks)
 
 
+def _gather(op: Any) -> Iterator[Pair]:
+    array = constant_array(op.indices)
+    if array is not None and array.size:
+        size = op.x.shape[normalize_axis(op.axis, op.x.rank)]
+        yield max(int(array.max()) + 1, -int(array.min())), "<=", size
+
+
 _RULES: dict[str, Callable[[Any], Iterable[Pair]]] = {
     "tensor.slice": _slice,
-    "tensor.expand": _expand,
-    "tensor.reshape": _reshape,
-    "tensor.concat": _concat,
-    "tensor.split": _split,
     "tensor.topk": _topk,
-    "linalg.matmul": _matmul,
-    "linalg.det": _det,
     "nn.col2im": _col2im,
     "nn.grid_sample": _grid_sample,
     "nn.roi_align": _roi_align,
+    "tensor.gather": _gather,
 }

@@ -12,6 +12,7 @@ from lepton_ir.interp.binding import BindingError, Env, bind_operation, bind_val
 from lepton_ir.interp.structure import RULES
 from lepton_ir.ir.core import Block, Operation, Region, Value
 from lepton_ir.ir.module import Function, Module
+from lepton_ir.ops.checks import DataError
 
 Observer = Callable[[Operation, tuple[Any, ...]], None]
 
@@ -149,6 +150,8 @@ class Frame:
             results = self._results(op, operands)
         except LeptonError:
             raise
+        except DataError as e:
+            raise LeptonError(str(e), op.location, why=f"{op.name} has no meaning for it") from e
         except Exception as e:
             raise LeptonError(
                 f"{op.name} failed in the interpreter",

@@ -289,6 +289,14 @@ class Operation(_CoreOperation):
         op.results = tuple(OpResult(t, op, i) for i, t in enumerate(result_types))
         return op
 
+    def may_fail(self) -> bool:
+        """Return whether some values of the operands are errors, whatever their types.
+
+        Compiled code checks for them. Kernels that hold such operations are not shared, so that the error can name
+        the one that failed.
+        """
+        return False
+
     def attribute_values(self) -> dict[str, Any]:
         """Return all attributes, the defaults included."""
         return {name: self.attributes.get(name, f.default) for name, f in self.spec.attributes.items()}

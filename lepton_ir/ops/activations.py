@@ -10,7 +10,7 @@ import numpy as np
 from lepton_ir.ir.builder import Builder
 from lepton_ir.ir.core import OpResult, Value
 from lepton_ir.ir.opdef import InferenceError, attribute, operand, optional_operand, result
-from lepton_ir.ir.types import Type
+from lepton_ir.ir.types import DType, Type
 from lepton_ir.ops.elementwise import Elementwise, FloatUnary, Unary
 from lepton_ir.ops.folds import arithmetic as arithmetic_folds
 from lepton_ir.ops.special import erf, sigmoid, softplus
@@ -231,9 +231,13 @@ class Shrink(Unary):
         return np.where(x < -self.lambd, x + self.bias, shifted)
 
     def decompose(self, b: Builder) -> Sequence[Value]:
-        x, bias = self.x, scalar(b, self.x, self.bias)
+        # The attributes are no integers, also where x holds some.
+        is_float = self.x.tensor.dtype.is_float
+        x = self.x if is_float else b.cast(self.x, to=DType.F64)
+        bias = scalar(b, x, self.bias)
         above = b.where(b.gt(x, scalar(b, x, self.lambd)), b.sub(x, bias), scalar(b, x, 0))
-        return [b.where(b.lt(x, scalar(b, x, -self.lambd)), b.add(x, bias), above)]
+        y = b.where(b.lt(x, scalar(b, x, -self.lambd)), b.add(x, bias), above)
+        return [y if is_float else b.cast(y, to=self.x.tensor.dtype)]
 
 
 class Clip(Elementwise):

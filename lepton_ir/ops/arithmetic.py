@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from lepton_ir.ir.core import OpResult, Value
-from lepton_ir.ir.opdef import FusionKind, InferenceError, attribute, operand, result
+from lepton_ir.ir.opdef import FusionKind, InferenceError, Operation, attribute, operand, result
 from lepton_ir.ir.types import DType, TensorType
 from lepton_ir.ops import symbolic
+from lepton_ir.ops.checks import check_divisor, may_be_zero, verify_divisor
 from lepton_ir.ops.elementwise import Binary, Elementwise
 from lepton_ir.ops.folds import arithmetic as arithmetic_folds
 from lepton_ir.ops.support import Array, require_same_dtype
@@ -54,7 +55,32 @@ class Mul(Binary):
         return np.multiply(a, b)
 
 
-class Div(Binary):
+class Division(Binary):
+    """Base class: integers wrap (the lowest number divided by -1 is itself), and their divisor must not be zero."""
+
+    def verify(self) -> None:
+        super().verify()
+        verify_divisor(self.b)
+
+    def may_fail(self) -> bool:
+        return may_be_zero(self.b)
+
+    def compute(self, a: Array, b: Array) -> Array:
+        if symbolic.is_symbolic(a, b):
+            return self.divide_dims(a, b)
+        check_divisor(b)
+        return self.divide(a, b)
+
+    def divide_dims(self, a: Array, b: Array) -> Array:
+        """Return the result for arrays of dimensions, which are not negative."""
+        return np.asarray(Operation.evaluate(self, a, b))
+
+    def divide(self, a: Array, b: Array) -> Array:
+        """Return the result for numbers; no integer is divided by zero."""
+        return np.asarray(Operation.evaluate(self, a, b))
+
+
+class Div(Division):
     """a / b; for integers the quotient is truncated toward zero."""
 
     name = "div"
@@ -66,39 +92,44 @@ class Div(Binary):
     )
     is_shape_computation = True
 
-    def compute(self, a: Array, b: Array) -> Array:
-        if symbolic.is_symbolic(a, b):
-            # Dimensions are not negative, where truncation and floor agree.
-            return np.floor_divide(a, b)
+    def divide_dims(self, a: Array, b: Array) -> Array:
+        # Dimensions are not negative, where truncation and floor agree.
+        return np.floor_divide(a, b)
+
+    def divide(self, a: Array, b: Array) -> Array:
         if a.dtype.kind not in "iu":
             return np.divide(a, b)
         quotient = np.floor_divide(a, b)
-        inexact = (quotient * b != a) & ((a < 0) != (b < 0)) & (b != 0)
+        inexact = (quotient * b != a) & ((a < 0) != (b < 0))
         return quotient + inexact.astype(a.dtype)
 
 
-class FloorDiv(Binary):
+class FloorDiv(Division):
     """The largest integer that is at most a / b."""
 
     name = "floordiv"
     canonicalizations = (arithmetic_folds.neutral_element,)
     is_shape_computation = True
 
-    def compute(self, a: Array, b: Array) -> Array:
+    def divide_dims(self, a: Array, b: Array) -> Array:
+        return np.floor_divide(a, b)
+
+    def divide(self, a: Array, b: Array) -> Array:
         return np.floor_divide(a, b)
 
 
-class Mod(Binary):
+class Mod(Division):
     """The remainder of a / b, with the sign of b, or with the sign of a where ``fmod`` is set."""
 
     name = "mod"
     is_shape_computation = True
     fmod = attribute(bool, default=False, doc="take the sign of a, as C's fmod")
 
-    def compute(self, a: Array, b: Array) -> Array:
-        if symbolic.is_symbolic(a, b) or not self.fmod:
-            return np.mod(a, b)
-        return np.fmod(a, b)
+    def divide_dims(self, a: Array, b: Array) -> Array:
+        return np.mod(a, b)
+
+    def divide(self, a: Array, b: Array) -> Array:
+        return np.fmod(a, b) if self.fmod else np.mod(a, b)
 
 
 class Pow(Binary):

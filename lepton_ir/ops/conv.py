@@ -18,6 +18,7 @@ from lepton_ir.ops.support import (
     dims_differ,
     narrow,
     require_count,
+    require_known,
     require_positive,
     require_rank,
     require_same_dtype,
@@ -40,6 +41,7 @@ class Convolution(Windowed):
 
     def infer_channels(self, outputs: Dim, inputs_per_group: Dim, kernel: Sequence[Dim]) -> Type:
         """Return the result's type, given what the weight says."""
+        require_known(f"the weight of {self.name}", self.w.tensor)
         channels = self.activation.shape[self.channel_axis] if self.spatial_rank else 0
         sizes = self.spatial_sizes(kernel)
         require_positive(f"group of {self.name}", (self.group,))
@@ -169,6 +171,7 @@ class ConvTranspose(Windowed):
     def infer(self) -> Type:
         x, w, rank = self.activation, self.w.tensor, self.spatial_rank
         require_rank("the weight of nn.conv_transpose", w, x.rank)
+        require_known("the weight of nn.conv_transpose", w)
         require_count("pads of nn.conv_transpose", self.pads, 2 * rank)
         for what, values in (("strides", self.strides), ("dilations", self.dilations)):
             require_count(f"{what} of nn.conv_transpose", values, rank)

@@ -39,7 +39,7 @@ class Elementwise(Operation):
     def infer(self) -> Type:
         tensors = [v.tensor for v in self.present_operands]
         self.check_dtypes(tensors)
-        shape = tensors[0].shape if len(tensors) == 1 else broadcast(*(t.shape for t in tensors))
+        shape = tensors[0].shape if len(tensors) == 1 else broadcast(*(t.shape for t in tensors), dynamic=True)
         return TensorType(shape, self.result_dtype or tensors[0].dtype)
 
     def check_dtypes(self, tensors: list[TensorType]) -> None:

@@ -19,6 +19,7 @@ from lepton_ir.ir.opdef import (
     result,
 )
 from lepton_ir.ir.types import DType, TensorType, Type
+from lepton_ir.ops.checks import TOO_FEW, DataError
 from lepton_ir.ops.support import Array, ints, narrow, normalize_axis, require_sizes, widen
 
 
@@ -85,8 +86,13 @@ class TopK(Operation):
             raise InferenceError(f"cannot take {self.k} of the {size} elements of axis {axis}")
         return [self.x.tensor.with_shape(shape), TensorType(shape, DType.I64)]
 
+    def may_fail(self) -> bool:
+        return not (isinstance(self.k, int) and isinstance(self.x.shape[normalize_axis(self.axis, self.x.rank)], int))
+
     def evaluate(self, x: Array) -> tuple[Array, Array]:
         (k,) = ints((self.k,))
+        if k > x.shape[self.axis]:
+            raise DataError(TOO_FEW.format(k, x.shape[self.axis], normalize_axis(self.axis, x.ndim)))
         wide = widen(x)
         if self.largest:
             # Sorting the reversed axis and reversing again keeps equal elements in their order.

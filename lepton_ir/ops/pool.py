@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,13 +46,13 @@ class Pool(Windowed):
         return taps(padded, self.kernel_shape, self.strides, self.dilations, sizes)
 
 
-def lowest(dtype: np.dtype) -> object:
+def lowest(dtype: np.dtype) -> Any:
     """Return the smallest value of a number type, -inf for floats."""
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
 class MaxPool(Pool):
-    """The largest element of each window; padding does not count."""
+    """The largest element of each window; padding does not count, nor does NaN."""
 
     name = "nn.max_pool"
     y: OpResult = result()
@@ -60,7 +61,7 @@ class MaxPool(Pool):
         data = widen(self.to_channels_last(x))
         y: Array | None = None
         for _, view in self.windows(data, lowest(data.dtype)):
-            y = view.copy() if y is None else np.maximum(y, view, out=y)
+            y = np.fmax(view, lowest(data.dtype) if y is None else y)
         return narrow(self.from_channels_last(np.asarray(y)), self.x.tensor.dtype)
 
 
@@ -94,7 +95,7 @@ class MaxPoolIndices(Pool):
             if y is None or index is None:
                 y, index = view.copy(), place.copy()
                 continue
-            better = (view > y) | ((index < 0) & (place >= 0))
+            better = (view > y) | ((index < 0) & (place >= 0)) | (np.isnan(y) & ~np.isnan(view) & (place >= 0))
             y, index = np.where(better, view, y), np.where(better, place, index)
         y, index = np.asarray(y), np.asarray(index)
         return narrow(self.from_channels_last(y), self.x.tensor.dtype), self.from_channels_last(index)

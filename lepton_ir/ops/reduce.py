@@ -11,6 +11,7 @@ from lepton_ir.ir.builder import Builder
 from lepton_ir.ir.core import OpResult, Value
 from lepton_ir.ir.opdef import FusionKind, InferenceError, Operation, attribute, operand, result
 from lepton_ir.ir.types import DType, TensorType, Type
+from lepton_ir.ops.checks import EMPTY_AXIS, DataError
 from lepton_ir.ops.elementwise import ACCEPTS
 from lepton_ir.ops.folds import shape as shape_folds
 from lepton_ir.ops.support import Array, narrow, normalize_axes, normalize_axis, widen
@@ -63,12 +64,14 @@ class ReduceSum(Reduction):
 
 
 class ReduceMean(Reduction):
-    """The mean; of integers, truncated toward zero."""
+    """The mean; of integers, truncated toward zero. Of no elements: NaN, 0 of integers."""
 
     name = "reduce.mean"
     canonicalizations = (shape_folds.reduce_nothing,)
 
     def compute(self, x: Array, axes: tuple[int, ...]) -> Array:
+        if x.dtype.kind in "iu" and not all(x.shape[a] for a in axes):
+            return np.sum(x, axes, keepdims=self.keepdims)
         return np.mean(x, axes, keepdims=self.keepdims)
 
 
@@ -123,6 +126,8 @@ class ReduceL2(Reduction):
     name = "reduce.l2"
 
     def compute(self, x: Array, axes: tuple[int, ...]) -> Array:
+        if x.dtype.kind in "iu":
+            return self.compute(x.astype(np.float64), axes)
         return np.sqrt(np.sum(np.square(x), axes, keepdims=self.keepdims, dtype=x.dtype))
 
     def decompose(self, b: Builder) -> Sequence[Value]:
@@ -135,6 +140,8 @@ class ReduceLogSum(Reduction):
     name = "reduce.log_sum"
 
     def compute(self, x: Array, axes: tuple[int, ...]) -> Array:
+        if x.dtype.kind in "iu":
+            return self.compute(x.astype(np.float64), axes)
         return np.log(np.sum(x, axes, keepdims=self.keepdims, dtype=x.dtype))
 
     def decompose(self, b: Builder) -> Sequence[Value]:
@@ -216,7 +223,21 @@ class ArgReduction(Operation):
         kept = (1,) if self.keepdims else ()
         return TensorType((*self.x.shape[:axis], *kept, *self.x.shape[axis + 1 :]), DType.I64)
 
+    def verify(self) -> None:
+        if self.x.shape[normalize_axis(self.axis, self.x.rank)] == 0:
+            raise InferenceError(self.no_elements())
+
+    def may_fail(self) -> bool:
+        return not isinstance(self.x.shape[normalize_axis(self.axis, self.x.rank)], int)
+
+    def no_elements(self) -> str:
+        """Return the words for an axis without elements."""
+        which = "largest" if self.name == "reduce.argmax" else "smallest"
+        return EMPTY_AXIS.format(normalize_axis(self.axis, self.x.rank), which)
+
     def evaluate(self, x: Array) -> Array:
+        if not x.shape[self.axis]:
+            raise DataError(self.no_elements())
         wide = widen(x)
         pick = np.argmax if self.name == "reduce.argmax" else np.argmin
         if not self.select_last_index:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from lepton_ir.ir.core import OpResult, Value
+from lepton_ir.ir.dim import Dim
 from lepton_ir.ir.opdef import InferenceError, Operation, attribute, operand, result
 from lepton_ir.ir.types import Type
-from lepton_ir.ops.gather import element_index
+from lepton_ir.ops.checks import verify_indices, verify_vectors
+from lepton_ir.ops.gather import element_index, index_vectors, require_inside
 from lepton_ir.ops.support import (
     Array,
     dims_differ,
@@ -38,6 +40,9 @@ class Scatter(Operation):
         if self.reduction != "none" and self.reduction not in _REDUCTIONS:
             raise InferenceError(f'{self.name} has no reduction "{self.reduction}"')
 
+    def may_fail(self) -> bool:
+        return True
+
     def scatter(self, x: Array, index: tuple[Array, ...], updates: Array) -> Array:
         """Return x with the updates at a numpy index."""
         if self.reduction == "none":
@@ -63,7 +68,12 @@ class ScatterElements(Scatter):
             raise InferenceError(f"indices {indices} and updates {updates} need the rank of {self.x.type}")
         if any(dims_differ(d, e) for d, e in zip(indices.shape, updates.shape, strict=True)):
             raise InferenceError(f"indices {indices} and updates {updates} differ in shape")
+        require_inside(indices, self.x.tensor, self.axis)
         return super().infer()
+
+    def verify(self) -> None:
+        super().verify()
+        verify_indices(self.indices, self.x.shape[normalize_axis(self.axis, self.x.rank)])
 
     def evaluate(self, x: Array, indices: Array, updates: Array) -> Array:
         return self.scatter(x, element_index(indices, self.axis, x.shape[self.axis]), updates)
@@ -86,5 +96,13 @@ class ScatterNd(Scatter):
             raise InferenceError(f"the updates must have the shape {list(expected)}, got {updates}")
         return super().infer()
 
+    def verify(self) -> None:
+        super().verify()
+        verify_vectors(self.indices, self.indexed_sizes())
+
+    def indexed_sizes(self) -> tuple[Dim, ...]:
+        """Return the sizes of the axes that the entries of an index vector stand for."""
+        return self.x.shape[: int(self.indices.shape[-1])]
+
     def evaluate(self, x: Array, indices: Array, updates: Array) -> Array:
-        return self.scatter(x, tuple(np.moveaxis(np.asarray(indices, dtype=np.int64), -1, 0)), updates)
+        return self.scatter(x, index_vectors(indices, x.shape), updates)

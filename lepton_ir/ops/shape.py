@@ -22,6 +22,7 @@ from lepton_ir.ir.opdef import (
     variadic_result,
 )
 from lepton_ir.ir.types import Type
+from lepton_ir.ops.checks import EMPTY_BORDER, DataError
 from lepton_ir.ops.folds import shape as shape_folds
 from lepton_ir.ops.support import (
     Array,
@@ -54,7 +55,7 @@ class Reshape(Injective):
 
     def infer(self) -> Type:
         require_sizes(self.name, self.shape)
-        if dims_differ(product(self.shape), self.x.tensor.size):
+        if dims_differ(self.x.tensor.size, product(self.shape)):
             raise InferenceError(f"cannot reshape {self.x.type} into {show(self.shape)}: the element counts differ")
         return self.x.tensor.with_shape(self.shape)
 
@@ -96,7 +97,7 @@ class Expand(Injective):
         if len(self.shape) < self.x.rank:
             raise InferenceError(f"cannot expand {self.x.type} to the lower rank of {show(self.shape)}")
         for have, want in zip(reversed(self.x.shape), reversed(self.shape), strict=False):
-            if have != 1 and dims_differ(have, want):
+            if have != 1 and dims_differ(have, want, "broadcasts"):
                 raise InferenceError(f"cannot expand {self.x.type} to {show(self.shape)}: {have} against {want}")
         return self.x.tensor.with_shape(self.shape)
 
@@ -197,13 +198,29 @@ class Pad(Injective):
     def verify(self) -> None:
         if self.mode not in ("constant", "edge", "reflect", "wrap"):
             raise InferenceError(f'mode of tensor.pad must be constant, edge, reflect or wrap, got "{self.mode}"')
+        for axis in self.repeated_axes():
+            if self.x.shape[axis] == 0:
+                raise InferenceError(EMPTY_BORDER.format(axis))
         if self.value is None:
             return
         require_same_dtype("x and value of tensor.pad", self.x.tensor, self.value.tensor)
         if self.value.rank:
             raise InferenceError(f"the value of tensor.pad must have rank 0, got {self.value.type}")
 
+    def may_fail(self) -> bool:
+        return any(not isinstance(self.x.shape[axis], int) for axis in self.repeated_axes())
+
+    def repeated_axes(self) -> list[int]:
+        """Return the axes along which elements of x are repeated."""
+        rank = self.x.rank
+        if self.mode == "constant":
+            return []
+        return [i for i in range(rank) if self.pads[i] != 0 or self.pads[i + rank] != 0]
+
     def evaluate(self, x: Array, value: Array | None = None) -> Array:
+        for axis in self.repeated_axes():
+            if not x.shape[axis]:
+                raise DataError(EMPTY_BORDER.format(axis))
         pads, rank = ints(self.pads), x.ndim
         crop = tuple(slice(max(0, -pads[i]), x.shape[i] - max(0, -pads[i + rank])) for i in range(rank))
         widths = [(max(0, pads[i]), max(0, pads[i + rank])) for i in range(rank)]

@@ -25,12 +25,22 @@ def resolve_bounds(size: Dim, start: Dim, end: Dim, step: int) -> tuple[Dim, Dim
         # indices() ends a reversed slice that includes element 0 at -1, which is not read as "from the end" here.
         taken = range(*slice(start, end, step).indices(size))
         return taken.start, taken.stop, len(taken)
+    if _is_nothing(start, end, step):
+        return 0, 0, 0
     low: Dim = 0 if step > 0 else -1
     high: Dim = size if step > 0 else size - 1
     first, last = _clamp(start, size, low, high), _clamp(end, size, low, high)
     distance = last - first if step > 0 else first - last
-    count = ceildiv(distance, abs(step))
-    return first, last, max(count, 0) if isinstance(count, int) else count
+    if is_nonnegative(-distance):
+        return 0, 0, 0
+    return first, last, ceildiv(distance, abs(step))
+
+
+def _is_nothing(start: Dim, end: Dim, step: int) -> bool:
+    """Return whether both bounds count from the same end, and the last comes before the first."""
+    if not isinstance(start, int) or not isinstance(end, int) or (start < 0) != (end < 0):
+        return False
+    return end <= start if step > 0 else end >= start
 
 
 def _clamp(bound: Dim, size: Dim, low: Dim, high: Dim) -> Dim:

@@ -63,7 +63,7 @@ class LogSoftmax(Softmax):
 
     def evaluate(self, x: Array) -> Array:
         wide = widen(x)
-        shifted = wide - wide.max(self.axis, keepdims=True)
+        shifted = wide - wide.max(self.axis, keepdims=True, initial=-np.inf)
         y = shifted - np.log(np.exp(shifted).sum(self.axis, keepdims=True))
         return narrow(y, self.x.tensor.dtype)
 
@@ -123,5 +123,5 @@ class Attention(Operation):
 def softmax(x: Array, axis: int) -> Array:
     """Return the softmax along an axis, without overflow."""
     with np.errstate(all="ignore"):
-        e = np.exp(x - x.max(axis, keepdims=True))
+        e = np.exp(x - x.max(axis, keepdims=True, initial=-np.inf))
         return np.asarray(e / e.sum(axis, keepdims=True))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +14,7 @@ from lepton_ir.ir.opdef import InferenceError
 from lepton_ir.ir.types import DType, TensorType, broadcast_shapes
 
 Array: TypeAlias = np.ndarray
+Relation: TypeAlias = "tuple[Dim, str, Dim]"
 
 NARROW_FLOATS = frozenset(d for d in DType if d.is_float and d not in (DType.F32, DType.F64))
 """Float types that numpy computes badly or not at all; they are computed in f32 and rounded once."""
@@ -40,21 +43,49 @@ def normalize_axes(axes: Iterable[int], rank: int, what: str = "axes") -> tuple[
     return found
 
 
-def broadcast(*shapes: Sequence[Dim]) -> tuple[Dim, ...]:
-    """Return the numpy broadcast of the shapes, as :func:`broadcast_shapes`, failing with an InferenceError."""
+_UNDECIDED: ContextVar[list[Relation] | None] = ContextVar("undecided", default=None)
+
+
+@contextmanager
+def undecided() -> Iterator[list[Relation]]:
+    """Collect what the checks inside would have to know about symbols: (dimension, "==" or "<=", dimension)."""
+    found: list[Relation] = []
+    token = _UNDECIDED.set(found)
+    try:
+        yield found
+    finally:
+        _UNDECIDED.reset(token)
+
+
+def _note(a: Dim, relation: str, b: Dim) -> None:
+    found = _UNDECIDED.get()
+    if found is not None:
+        found.append((a, relation, b))
+
+
+def broadcast(*shapes: Sequence[Dim], dynamic: bool = False) -> tuple[Dim, ...]:
+    """Return the numpy broadcast of the shapes, as :func:`broadcast_shapes`, failing with an InferenceError.
+
+    Where ``dynamic``, a symbolic dimension may turn out to be 1; otherwise it has to be equal to the result's.
+    """
     first = tuple(shapes[0])
     if all(tuple(s) == first for s in shapes[1:]):
         return first
     try:
-        return broadcast_shapes(*shapes)
+        result = broadcast_shapes(*shapes)
     except ValueError as error:
         raise InferenceError(str(error)) from None
+    for shape in shapes:
+        broadcasts_to(shape, result, dynamic)
+    return result
 
 
-def broadcasts_to(shape: Sequence[Dim], target: Sequence[Dim]) -> bool:
-    """Return whether a shape may be broadcast to another one, which stays what it is."""
+def broadcasts_to(shape: Sequence[Dim], target: Sequence[Dim], dynamic: bool = False) -> bool:
+    """Return whether a shape may be broadcast to another one, which stays what it is; see :func:`broadcast`."""
     pairs = zip(reversed(shape), reversed(target), strict=False)
-    return len(shape) <= len(target) and not any(d != 1 and dims_differ(d, e) for d, e in pairs)
+    return len(shape) <= len(target) and not any(
+        d != 1 and dims_differ(d, e, "broadcasts" if dynamic else "==") for d, e in pairs
+    )
 
 
 def require_rank(what: str, tensor: TensorType, *ranks: int) -> None:
@@ -97,6 +128,16 @@ def require_sizes(what: str, dims: Sequence[Dim]) -> None:
         raise InferenceError(f"{what} needs sizes, got {show(dims)}")
 
 
+def require_known(what: str, tensor: TensorType) -> None:
+    """Check that all dimensions are numbers.
+
+    Raises:
+        InferenceError: one is symbolic.
+    """
+    if not tensor.is_static:
+        raise InferenceError(f"{what} must have known sizes, got {tensor}")
+
+
 def require_same_dtype(what: str, *tensors: TensorType) -> None:
     """Check that all tensors have one element type.
 
@@ -117,10 +158,23 @@ def require_integer(what: str, tensor: TensorType) -> None:
         raise InferenceError(f"{what} must hold integers, got {tensor}")
 
 
-def dims_differ(a: Dim, b: Dim) -> bool:
-    """Return whether two dimensions are known to be different (symbols may take any value)."""
+def dims_differ(a: Dim, b: Dim, relation: str = "==") -> bool:
+    """Return whether two dimensions are known to be different (symbols may take any value).
+
+    What is not known is noted as the ``relation`` that has to hold.
+    """
     difference = a - b
+    if not isinstance(difference, int):
+        _note(a, relation, b)
     return isinstance(difference, int) and difference != 0
+
+
+def dims_exceed(a: Dim, b: Dim) -> bool:
+    """Return whether ``a`` is known to be larger than ``b`` (symbols may take any value)."""
+    difference = a - b
+    if not isinstance(difference, int):
+        _note(a, "<=", b)
+    return isinstance(difference, int) and difference > 0
 
 
 def show(dims: Sequence[Dim]) -> str:

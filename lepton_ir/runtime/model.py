@@ -15,7 +15,7 @@ from lepton_ir.artifact import Artifact, Spec, TensorSpec
 from lepton_ir.artifact.tensors import aligned
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.types import is_numeric
-from lepton_ir.runtime import arguments, native
+from lepton_ir.runtime import arguments, failure, native
 from lepton_ir.runtime.convert import HostValue, as_stored, dtype_of, from_stored, to_tensor, view_argument
 from lepton_ir.runtime.host import check_host
 from lepton_ir.runtime.worker import Worker
@@ -129,6 +129,9 @@ class CompiledModel:
         try:
             results = worker.run(arrays, self._weight_pointers)
         except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+            reported = failure.read(error)
+            if reported is not None:
+                raise reported from None
             raise LeptonError(
                 "the model failed while it ran",
                 where=self.artifact.manifest.name,

@@ -7,6 +7,7 @@ from typing import Any
 
 from lepton_ir.ir import Module, Value
 from lepton_ir.ir.core import Operation
+from lepton_ir.ir.opdef import Operation as IrOperation
 from lepton_ir.passes import Pass, PassContext, register_pass
 
 _MAX_WORDS = 5
@@ -57,14 +58,18 @@ def _describe(kernel: Operation) -> str:
 
 
 def _key(kernel: Operation) -> Any:
-    """Return what equal kernels share: the operations, the way they are wired, and all types."""
+    """Return what equal kernels share: the operations, the way they are wired, and all types.
+
+    Operations that may fail bring their places along, so that the error names the right one.
+    """
     block = kernel.regions[0].block
     numbers: dict[Value, int] = {argument: i for i, argument in enumerate(block.arguments)}
     parts: list[Any] = [tuple(a.type for a in block.arguments)]
     for op in block.ops:
         operands = tuple(-1 if v is None else numbers[v] for v in op.operands)
         attributes = frozenset((name, type(v), v) for name, v in op.attributes.items())
-        parts.append((op.name, operands, attributes, tuple(r.type for r in op.results)))
+        place = op.location if isinstance(op, IrOperation) and op.may_fail() else None
+        parts.append((op.name, operands, attributes, tuple(r.type for r in op.results), place))
         for result in op.results:
             numbers[result] = len(numbers)
     return tuple(parts)

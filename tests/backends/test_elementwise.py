@@ -39,7 +39,8 @@ def scalar_cases() -> list[Case]:
     cases.append(case("pow", [(3, 37), (3, 37)], op("pow"), {0: POSITIVE}))
     for dtype in (DType.I32, DType.I64, DType.U8, DType.I8):
         t = tensor((5, 13), dtype)
-        cases += [case(f"{n} {dtype}", [t, t], op(n)) for n in INTEGER]
+        b = random_array(dtype, (5, 13), RNG)
+        cases += [case(f"{n} {dtype}", [t, t], op(n), {1: np.where(b == 0, 3, b).astype(b.dtype)}) for n in INTEGER]
         small = {1: np.abs(random_array(dtype, (5, 13), RNG))}
         cases += [case(f"{n} {dtype}", [t, t], op(n), small) for n in ("shift_left", "shift_right", "pow")]
         cases += [case(f"{n} {dtype}", [t], op(n)) for n in ("neg", "abs", "sign", "bitwise_not", "relu")]
@@ -58,11 +59,44 @@ def test_scalar_rules() -> None:
     check(scalar_cases())
 
 
-def test_division_by_zero_gives_zero_for_integers() -> None:
-    t = tensor((37,), DType.I32)
-    low = np.full(37, np.iinfo(np.int32).min, np.int32)
-    divisors = np.resize(np.array([0, -1, 2], np.int32), 37)
-    check([case(n, [t, t], op(n), {0: low, 1: divisors}) for n in ("floordiv", "mod")])
+def test_the_lowest_number_divided_by_minus_one_wraps() -> None:
+    cases = []
+    for dtype in (DType.I8, DType.I16, DType.I32, DType.I64):
+        t = tensor((37,), dtype)
+        low = np.full(37, np.iinfo(dtype.numpy).min, dtype.numpy)
+        divisors = np.resize(np.array([7, -1, 2], dtype.numpy), 37)
+        cases += [case(f"{n} {dtype}", [t, t], op(n), {0: low, 1: divisors}) for n in ("div", "floordiv", "mod")]
+        cases.append(case(f"fmod {dtype}", [t, t], op("mod", fmod=True), {0: low, 1: divisors}))
+    check(cases)
+
+
+def test_integers_wrap() -> None:
+    """LLVM may assume what it likes of sums that overflow, so those of compiled code never do."""
+    cases = []
+    for dtype in (DType.I32, DType.U32, DType.I64, DType.U64):
+        t = tensor((64,), dtype)
+        info = np.iinfo(dtype.numpy)
+        ends = np.array([info.min, info.max, info.max // 2 + 1, 0, 1, 2, info.max - 1, 3], dtype.numpy)
+        a, b = np.repeat(ends, 8), np.tile(ends, 8)
+        cases += [case(f"{n} {dtype}", [t, t], op(n), {0: a, 1: b}) for n in ("add", "sub", "mul")]
+        if dtype in (DType.I32, DType.I64):
+            cases += [case(f"{n} {dtype}", [t], op(n), {0: a}) for n in ("neg", "abs")]
+        cases.append(case(f"square {dtype}", [t], lambda k, x: k.gt(k.add(x, x), x), {0: a}))
+    check(cases)
+
+
+def test_comparison_with_the_lowest_number() -> None:
+    t = tensor((5,), DType.I32)
+    low = np.iinfo(np.int32).min
+    x = np.array([low, low + 1, 0, -1, low], np.int32)
+
+    def compare(name: str, swapped: bool) -> Any:
+        return lambda k, v: (
+            op(name)(k, k.const(np.int32(low)), v) if swapped else op(name)(k, v, k.const(np.int32(low)))
+        )
+
+    names = ("eq", "ne", "lt", "le", "gt", "ge")
+    check([case(f"{n} {s}", [t], compare(n, s), {0: x}) for n in names for s in (False, True)])
 
 
 def test_comparisons_with_nan() -> None:
@@ -84,6 +118,24 @@ def cast_cases() -> list[Case]:
             x = np.abs(random_array(a, (37,), RNG)) if b in (DType.U64, DType.U4) and a.is_float else None
             cases.append(case(f"{a} to {b}", [tensor((37,), a)], op("cast", to=b), None if x is None else {0: x}))
     return cases
+
+
+def test_casts_of_what_no_integer_is() -> None:
+    """As on processors of the x86 family: the lowest number of the type that the conversion passes through."""
+    values = np.array([np.nan, np.inf, -np.inf, 3e9, -3e9, 1e19, -1e19, 2**31, -(2**31), 1e30, 255.7, -1.5], np.float64)
+    low32, low64 = -(2**31), -(2**63)
+    wide = [low64, low64, low64, 3 * 10**9, -3 * 10**9, low64, low64, 2**31, low32, low64, 255, -1]
+    narrow = [low32, low32, low32, low32, low32, low32, low32, low32, low32, low32, 255, -1]
+    cases = []
+    for dtype in (DType.I8, DType.U8, DType.I16, DType.I32, DType.U32, DType.I64):
+        through = wide if dtype in (DType.U32, DType.I64) else narrow
+        expected = np.array(through, np.int64).astype(dtype.numpy)
+        t = tensor((12,), DType.F64)
+        cases.append(case(f"{dtype}", [t], op("cast", to=dtype), {0: values}, expected=[expected]))
+    above = np.array([1e19, 2.0**63, 1.5, 0], np.float64)
+    t = tensor((4,), DType.F64)
+    cases.append(case("u64", [t], op("cast", to=DType.U64), {0: above}, expected=[above.astype(np.uint64)]))
+    check(cases)
 
 
 def test_casts() -> None:

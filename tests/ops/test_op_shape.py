@@ -9,6 +9,7 @@ import pytest
 from op_harness import assert_close, evaluate, floats, integers, make, ort, reference
 
 from lepton_ir.ir import DType, Expr, InferenceError, TensorType, sym, tensor
+from lepton_ir.ops.checks import DataError
 
 N, S = sym("N"), sym("S")
 END = 2**63 - 1
@@ -259,7 +260,7 @@ def test_errors(name: str, operands: Any, attributes: dict[str, Any], message: s
 
 
 def test_an_index_out_of_range_is_reported() -> None:
-    with pytest.raises(IndexError):
+    with pytest.raises(DataError, match=r"the index 5 is outside of \[-2, 2\)"):
         evaluate("tensor.gather_elements", floats(2, 2), np.array([[5, 0]]))
 
 

@@ -7,11 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lepton_ir.analysis.cost import cost
 from lepton_ir.backend import BuildResult, KernelInfo
 from lepton_ir.diagnostics import Diagnostic
 from lepton_ir.ir import Module
-from lepton_ir.ir.core import Operation
+from lepton_ir.ir.core import Operation, Value
+from lepton_ir.rewrite import constant_array
 from lepton_ir.target import GPU_ARCHS, Target
 
 if TYPE_CHECKING:
@@ -75,13 +78,27 @@ def lower_kernels(kernels: list[Operation], target: Target) -> dict[str, PrimFun
         return {symbol: lower_kernel_gpu(op, target, symbol) for symbol, op in _distinct(kernels).items()}
     from lepton_backends.tvm.emit.lower import lower_kernel
 
-    return {symbol: lower_kernel(op, target, symbol) for symbol, op in _distinct(kernels).items()}
+    calls: dict[str, list[Operation]] = {}
+    for op in kernels:
+        calls.setdefault(str(op.attributes["symbol"]), []).append(op)
+    return {symbol: lower_kernel(ops[0], target, symbol, _constants(ops)) for symbol, ops in calls.items()}
 
 
 def _distinct(kernels: list[Operation]) -> dict[str, Operation]:
     found: dict[str, Operation] = {}
     for op in kernels:
         found.setdefault(str(op.attributes["symbol"]), op)
+    return found
+
+
+def _constants(calls: list[Operation]) -> dict[Value, np.ndarray]:
+    """Return the integers that arguments of a kernel are in all of its calls, those of the calls stacked."""
+    found: dict[Value, np.ndarray] = {}
+    for i, argument in enumerate(calls[0].regions[0].block.arguments):
+        arrays = [constant_array(op.operands[i]) for op in calls] if argument.tensor.dtype.is_integer else [None]
+        known = [a for a in arrays if a is not None]
+        if len(known) == len(arrays):
+            found[argument] = np.stack(known)
     return found
 
 

@@ -1,6 +1,6 @@
 """Dimensions that data decides, as Relax: names bound from tensors, and checks of what must hold.
 
-The checks are kernels of their own whose assertions end the run with an error.
+The checks are kernels of their own that end the run with an error.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tvm import relax, tirx
-from tvm.ir import StringImm
 
+from lepton_backends.tvm import tir
+from lepton_backends.tvm.failure import fail_if
 from lepton_backends.tvm.relax_builder import FunctionBuilder, emits
 from lepton_backends.tvm.relax_types import Symbols
 from lepton_ir.ir import DType, tensor
@@ -23,17 +24,15 @@ from lepton_ir.ops.runtime_dims import LARGEST, Bind, Require
 def _bind(b: FunctionBuilder, op: Operation) -> list[Any]:
     assert isinstance(op, Bind)
     names = op.names()
-    type_ = tensor((len(names),), DType.I64)
-    message = f"a {op.what} is negative or above 2**48"
-
-    def check(values: Any, out: Any) -> list[Any]:
-        read = [values[_number(i)] for i in range(len(names))]
-        checks = [_assert(op, tirx.And(v >= _number(0), v <= _number(LARGEST)), message) for v in read]
-        return [*checks, *(tirx.BufferStore(out, v, [_number(i)]) for i, v in enumerate(read))]
-
-    values, out = (tirx.decl_buffer((_number(len(names)),), "int64", name) for name in ("in0", "out0"))
-    symbol = _add(b, op, tirx.PrimFunc([values, out], tirx.stmt_seq(*check(values, out))), 1)
-    checked = b.call_kernel(symbol, [b.values[op.values]], b.symbols.types([type_]))
+    values, out = (tirx.decl_buffer((tir.index(len(names)),), "int64", name) for name in ("in0", "out0"))
+    body = []
+    for i in range(len(names)):
+        value = values[tir.index(i)]
+        outside = tirx.Or(value < 0, value > tir.index(LARGEST))
+        body.append(_fail_if(op, outside, f"a {op.what} is {{}}, but must be between 0 and 2**48", value))
+        body.append(tirx.BufferStore(out, value, [tir.index(i)]))
+    symbol = _add(b, op, tirx.PrimFunc([values, out], tir.seq(*body)), 1)
+    checked = b.call_kernel(symbol, [b.values[op.values]], b.symbols.types([tensor((len(names),), DType.I64)]))
     shape = relax.Call(
         relax.ExternFunc("vm.builtin.tensor_to_shape"), checked, ty_args=[relax.ShapeType(ndim=len(names))]
     )
@@ -42,10 +41,10 @@ def _bind(b: FunctionBuilder, op: Operation) -> list[Any]:
     return []
 
 
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "==": lambda left, right: left.equal(right),
-    "<=": lambda left, right: left <= right,
-    "broadcasts": lambda left, right: tirx.Or(left.equal(right), left.equal(_number(1))),
+_FAILS: dict[str, Callable[[Any, Any], Any]] = {
+    "==": lambda left, right: tirx.NE(left, right),
+    "<=": lambda left, right: left > right,
+    "broadcasts": lambda left, right: tirx.And(tirx.NE(left, right), tirx.NE(left, tir.index(1))),
 }
 
 
@@ -53,14 +52,15 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 def _require(b: FunctionBuilder, op: Operation) -> list[Any]:
     assert isinstance(op, Require)
     own = Symbols()
-    condition = _COMPARE[op.relation](own.dim(op.left), own.dim(op.right))
+    left, right = own.dim(op.left), own.dim(op.right)
     names = sorted(symbols(op.left) | symbols(op.right))
     out = tirx.decl_buffer((), "int64", "out0")
+    message = f"{op.left} {op.relation} {op.right} does not hold: they are {{}} and {{}}"
     body = [
-        _assert(op, condition, f"{op.left} {op.relation} {op.right} does not hold"),
-        tirx.BufferStore(out, _number(0), []),
+        _fail_if(op, _FAILS[op.relation](left, right), message, left, right),
+        tirx.BufferStore(out, tir.index(0), []),
     ]
-    symbol = _add(b, op, tirx.PrimFunc([out, *(own.variable(name) for name in names)], tirx.stmt_seq(*body)), 0)
+    symbol = _add(b, op, tirx.PrimFunc([out, *(own.variable(name) for name in names)], tir.seq(*body)), 0)
     b.call_kernel(symbol, [], b.symbols.types([tensor((), DType.I64)]))
     return []
 
@@ -74,8 +74,10 @@ def _check(b: FunctionBuilder, op: Operation) -> list[Any]:
 def require(b: FunctionBuilder, op: Operation, holds: Any, message: str) -> None:
     """Emit a check that ends the run with an error of ``op`` unless the flag ``holds``."""
     condition, out = tirx.decl_buffer((), "bool", "in0"), tirx.decl_buffer((), "int64", "out0")
-    body = [_assert(op, condition[()], message), tirx.BufferStore(out, _number(0), [])]
-    symbol = _add(b, op, tirx.PrimFunc([condition, out], tirx.stmt_seq(*body)), 1)
+    failed = tirx.EQ(tir.cast(condition[()], "int8"), tir.const(0, "int8"))
+    text = message.replace("{", "{{").replace("}", "}}")
+    body = [_fail_if(op, failed, text), tirx.BufferStore(out, tir.index(0), [])]
+    symbol = _add(b, op, tirx.PrimFunc([condition, out], tir.seq(*body)), 1)
     b.call_kernel(symbol, [holds], b.symbols.types([tensor((), DType.I64)]))
 
 
@@ -87,11 +89,5 @@ def _add(b: FunctionBuilder, op: Operation, function: tirx.PrimFunc, operands: i
     return symbol
 
 
-def _assert(op: Operation, condition: Any, message: str) -> Any:
-    where = f"{op.location}: "
-    # TVM 0.27's Python class names its first two parameters the wrong way round.
-    return tirx.AssertStmt(condition, StringImm("ValueError"), [StringImm(where + message)])
-
-
-def _number(value: int) -> tirx.IntImm:
-    return tirx.IntImm("int64", value)
+def _fail_if(op: Operation, condition: Any, message: str, *numbers: Any) -> Any:
+    return fail_if(condition, message, numbers, str(op.location))

@@ -11,7 +11,7 @@ from tvm import tirx
 from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit import vector_math as vm
 from lepton_backends.tvm.emit.rules import scalar
-from lepton_backends.tvm.emit.scalars import clip, maximum
+from lepton_backends.tvm.emit.scalars import clip, is_float, maximum, to_integer
 from lepton_backends.tvm.emit.vector_math import like
 from lepton_backends.tvm.tir import Expr, bind, dtype_of, select
 
@@ -173,6 +173,9 @@ def thresholded_relu(x: Expr, *, alpha: float) -> Expr:
 
 @scalar("shrink")
 def shrink(x: Expr, *, lambd: float, bias: float) -> Expr:
-    x = bind(x)
+    dtype, whole = dtype_of(x), not is_float(x)
+    # The parameters are no integers, also where x is one.
+    x = bind(tir.cast(x, "float64") if whole else x)
     above = select(x > like(lambd, x), x - like(bias, x), like(0, x))
-    return select(x < like(-lambd, x), x + like(bias, x), above)
+    y = select(x < like(-lambd, x), x + like(bias, x), above)
+    return to_integer(y, dtype) if whole else y

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from tvm import tirx
 
 from lepton_backends.tvm import tir
@@ -22,6 +23,7 @@ from lepton_ir.ir import Block, Value
 from lepton_ir.ir import dim as dims
 from lepton_ir.ir.core import Operation
 from lepton_ir.ir.dim import Dim
+from lepton_ir.rewrite import constant_array
 
 SYMBOL_GUESS = 16
 """What a symbolic dimension is taken for where only the size of the work is estimated."""
@@ -54,8 +56,14 @@ class KernelView:
         outputs: the values that this stage stores.
     """
 
-    def __init__(self, kernel: Operation, symbols: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        kernel: Operation,
+        symbols: Sequence[str] | None = None,
+        constants: Mapping[Value, np.ndarray] | None = None,
+    ) -> None:
         rules.load_rules()
+        self._constants = constants or {}
         self.op = kernel
         self.block: Block = kernel.regions[0].block
         self.symbol_names = tuple(symbols) if symbols is not None else symbol_names(kernel)
@@ -90,6 +98,17 @@ class KernelView:
         buffer = self._declare(value, f"tmp{len(self._prologue)}", "global")
         self._prologue.append(tirx.AllocBuffer(buffer))
         return buffer
+
+    def constant(self, value: Value) -> np.ndarray | None:
+        """Return what a value is known to hold, None elsewhere; of an argument, what any of the calls gives it."""
+        return self._constants.get(value, constant_array(value))
+
+    def computable(self, value: Value) -> bool:
+        """Return whether elements of a value can be had at this stage."""
+        if value in self.buffers:
+            return True
+        op = value.op
+        return op is not None and rules.is_injective(op) and all(map(self.computable, op.present_operands))
 
     # Shapes ---------------------------------------------------------------------------------------------------------
 
@@ -339,6 +358,9 @@ class KernelView:
             shape = tuple(d for d in result.shape)
             same = all(places[v] is places[sources[0]] and _same_place(v.shape, shape) for v in sources)
             if op.name not in rules.SCALARS or not same or len(sources[0].shape) > len(shape):
+                return False
+            if op.name in rules.GUARDS and rules.GUARDS[op.name].operand(op) in places and op.may_fail():  # type: ignore[attr-defined]
+                # What is checked before the loops must be known before them.
                 return False
             places[result] = places[sources[0]]
         return all(v in places for v in self.outputs)

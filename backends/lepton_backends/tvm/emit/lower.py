@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from lepton_backends.tvm import tir
-from lepton_backends.tvm.emit import rules
+from lepton_backends.tvm.emit import guards, rules
 from lepton_backends.tvm.emit.kernel import KernelView, no_rule
 from lepton_backends.tvm.schedules.registry import Template, find_template, takes_epilogue
 from lepton_backends.tvm.tir import Buffer, PrimFunc, Stmt
@@ -15,7 +17,12 @@ from lepton_ir.ir.core import Operation
 from lepton_ir.target import Target
 
 
-def lower_kernel(kernel: Operation, target: Target, symbol: str = "main") -> PrimFunc:
+def lower_kernel(
+    kernel: Operation,
+    target: Target,
+    symbol: str = "main",
+    constants: Mapping[Value, np.ndarray] | None = None,
+) -> PrimFunc:
     """Return the function of a kernel operation.
 
     Its parameters are the operands, the results, and the kernel's symbols as int64 (see
@@ -25,11 +32,12 @@ def lower_kernel(kernel: Operation, target: Target, symbol: str = "main") -> Pri
         kernel: a ``kernel`` operation.
         target: the CPU to compile for.
         symbol: the function's name.
+        constants: what the kernel's arguments are known to hold, by argument; of several calls, all of it.
 
     Raises:
         LeptonError: an operator in the kernel has neither a rule nor a template.
     """
-    view = KernelView(kernel)
+    view = KernelView(kernel, constants=constants)
     return view.prim_func(tir.seq(*_Stages(view, target).build()), symbol)
 
 
@@ -64,6 +72,7 @@ class _Stages:
         self.view = view
         self.target = target
         self.stmts: list[Stmt] = []
+        self.unchecked = [op for op in view.block.ops if op.name in rules.GUARDS]
 
     def build(self) -> list[Stmt]:
         """Return the statements of all stages."""
@@ -92,9 +101,19 @@ class _Stages:
         if not outputs:
             return
         stage = self.view.stage(anchor, outputs)
-        self.stmts.append(self.template(anchor)(stage, self.target))
+        self.check(stage)
+        if not all(0 in value.shape for value in outputs):
+            self.stmts.append(self.template(anchor)(stage, self.target))
         for value, buffer in outputs.items():
             self.view.buffers.setdefault(value, buffer)
+
+    def check(self, stage: KernelView) -> None:
+        """Add the checks of all operations whose checked operand is known before this stage."""
+        for op in [*self.unchecked]:
+            operand = rules.GUARDS[op.name].operand(op)
+            if operand is None or stage.computable(operand):
+                self.unchecked.remove(op)
+                self.stmts += filter(None, [guards.check(stage, op)])
 
     def template(self, anchor: Operation | None) -> Template:
         """Return the template for an anchor."""

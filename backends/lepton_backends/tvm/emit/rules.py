@@ -4,6 +4,7 @@
 * ``@index_map("tensor.transpose")``: the index into the (only) operand for an index into the result.
 * ``@forward_map("tensor.transpose")``: for bijective operators, the index into the result for one of the operand.
 * ``@element("tensor.concat")``: any other operator whose elements can be computed one by one.
+* ``@guard("tensor.gather", reads="indices")``: what must hold for an operand's values (see :mod:`.guards`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lepton_backends.tvm.tir import Expr
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import DType
-from lepton_ir.ir.core import Operation
+from lepton_ir.ir.core import Operation, Value
 
 if TYPE_CHECKING:
     from lepton_backends.tvm.emit.kernel import KernelView
@@ -54,6 +55,24 @@ class ScalarRule:
         return self.function(*operands, **given)
 
 
+@dataclass(frozen=True)
+class GuardRule:
+    """What a kernel checks before its loops.
+
+    Attributes:
+        function: adds the checks to the guards that it is given.
+        reads: the name of the operand whose values it reads, "" where it reads only dimensions.
+    """
+
+    function: Callable[[Any, Any], None]
+    reads: str
+
+    def operand(self, op: Operation) -> Value | None:
+        """Return the operand that it reads."""
+        return getattr(op, self.reads) if self.reads else None
+
+
+GUARDS: dict[str, GuardRule] = {}
 SCALARS: dict[str, ScalarRule] = {}
 INDEX_MAPS: dict[str, IndexMap] = {}
 FORWARD_MAPS: dict[str, IndexMap] = {}
@@ -103,6 +122,16 @@ def element(*operators: str) -> Callable[[ElementRule], ElementRule]:
 
     def register(function: ElementRule) -> ElementRule:
         ELEMENTS.update(dict.fromkeys(operators, function))
+        return function
+
+    return register
+
+
+def guard(*operators: str, reads: str = "") -> Callable[[Callable[[Any, Any], None]], Callable[[Any, Any], None]]:
+    """Register what must hold for the values of the operand ``reads``, or for dimensions."""
+
+    def register(function: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+        GUARDS.update(dict.fromkeys(operators, GuardRule(function, reads)))
         return function
 
     return register

@@ -8,7 +8,7 @@ from tvm import tirx
 from tvm_ffi import structural_equal
 
 from lepton_backends.tvm import tir
-from lepton_backends.tvm.emit import float8
+from lepton_backends.tvm.emit import float8, wrapping
 from lepton_backends.tvm.emit import vector_math as vm
 from lepton_backends.tvm.emit.rules import compute_dtype, scalar, storage_dtype
 from lepton_backends.tvm.emit.vector_math import like
@@ -23,25 +23,25 @@ def is_float(x: Expr) -> bool:
 
 @scalar("add")
 def add(a: Expr, b: Expr) -> Expr:
-    return a + b
+    return wrapping.add(a, b)
 
 
 @scalar("sub")
 def sub(a: Expr, b: Expr) -> Expr:
-    return a - b
+    return wrapping.sub(a, b)
 
 
 @scalar("mul")
 def mul(a: Expr, b: Expr) -> Expr:
-    return a * b
+    return wrapping.mul(a, b)
 
 
 def _safe_divisor(a: Expr, b: Expr) -> tuple[Expr, Expr]:
     """Return integers that can be divided without a trap (by 0, or the lowest number by -1)."""
-    b = bind(b)
+    a, b = tir.match(a, bind(b))
     traps = b.equal(like(0, b))
     if not dtype_of(b).startswith("uint"):
-        traps = traps | (b.equal(like(-1, b)) & (a.equal(tirx.min_value(dtype_of(a)))))
+        traps = traps | (b.equal(like(-1, b)) & wrapping.is_lowest(a))
     return bind(a), bind(select(traps, like(1, b), b))
 
 
@@ -79,11 +79,14 @@ def pow_(a: Expr, b: Expr) -> Expr:
     literal = b.value if isinstance(b, (tirx.FloatImm, tirx.IntImm)) else None
     if literal is not None and float(literal) in (1, 2, 3):
         a = bind(a)
-        return {1: a, 2: a * a, 3: a * a * a}[int(literal)]
+        power = a
+        for _ in range(int(literal) - 1):
+            power = wrapping.mul(power, a)
+        return power
     if not is_float(a) and not is_float(b):
         return _integer_power(a, tir.cast(b, dtype_of(a)))
     if not is_float(a):
-        return tir.cast(tirx.trunc(tirx.pow(tir.cast(a, "float64"), tir.cast(b, "float64"))), dtype_of(a))
+        return to_integer(tirx.trunc(tirx.pow(tir.cast(a, "float64"), tir.cast(b, "float64"))), dtype_of(a))
     if literal is not None and float(literal) == 0.5:
         return tirx.sqrt(a)
     return vm.power(a, tir.cast(b, dtype_of(a)))
@@ -96,8 +99,8 @@ def _integer_power(a: Expr, b: Expr) -> Expr:
     value, base = one, a
     for bit in range(8):
         taken = (b & like(1 << bit if bit < 7 or _width(b) > 8 else 0, b)).equal(zero)
-        value = bind(value * select(taken, one, base))
-        base = bind(base * base)
+        value = bind(wrapping.mul(value, select(taken, one, base)))
+        base = bind(wrapping.mul(base, base))
     if dtype_of(a).startswith("uint"):
         return value
     odd = ~(b & one).equal(zero)
@@ -127,12 +130,16 @@ def clip(x: Expr, low: Expr | None = None, high: Expr | None = None) -> Expr:
 
 @scalar("neg")
 def neg(x: Expr) -> Expr:
-    return like(0, x) - x if not is_float(x) else -x
+    return wrapping.sub(like(0, x), x) if not is_float(x) else -x
 
 
 @scalar("abs")
 def abs_(x: Expr) -> Expr:
-    return x if dtype_of(x).startswith("uint") else tirx.abs(x)
+    if is_float(x):
+        return tirx.abs(x)
+    x = bind(x)
+    # LLVM's absolute value leaves that of the lowest number open.
+    return x if dtype_of(x).startswith("uint") else select(x < like(0, x), neg(x), x)
 
 
 @scalar("sign")
@@ -224,9 +231,18 @@ def _is_itself(a: Expr, b: Expr) -> bool:
     return is_float(a) and bool(structural_equal(a, b))
 
 
+def _is_lowest_literal(x: Expr) -> bool:
+    literal = x.value if isinstance(x, tirx.Broadcast) else x
+    return isinstance(literal, tirx.IntImm) and dtype_of(x) == "int32" and literal.value == -(2**31)
+
+
 @scalar("eq")
 def eq(a: Expr, b: Expr) -> Expr:
-    return not_(tir.is_nan(a)) if _is_itself(a, b) else tirx.EQ(*_comparable(a, b))
+    if _is_itself(a, b):
+        return not_(tir.is_nan(a))
+    if _is_lowest_literal(a) or _is_lowest_literal(b):
+        return wrapping.is_lowest(b if _is_lowest_literal(a) else a)
+    return tirx.EQ(*_comparable(a, b))
 
 
 @scalar("ne", "xor")
@@ -242,7 +258,9 @@ def lt(a: Expr, b: Expr) -> Expr:
 
 @scalar("le")
 def le(a: Expr, b: Expr) -> Expr:
-    return not_(tir.is_nan(a)) if _is_itself(a, b) else a <= b
+    if _is_itself(a, b):
+        return not_(tir.is_nan(a))
+    return wrapping.is_lowest(a) if _is_lowest_literal(b) else a <= b
 
 
 @scalar("gt")
@@ -252,7 +270,9 @@ def gt(a: Expr, b: Expr) -> Expr:
 
 @scalar("ge")
 def ge(a: Expr, b: Expr) -> Expr:
-    return not_(tir.is_nan(a)) if _is_itself(a, b) else a >= b
+    if _is_itself(a, b):
+        return not_(tir.is_nan(a))
+    return wrapping.is_lowest(b) if _is_lowest_literal(a) else a >= b
 
 
 @scalar("where")
@@ -313,9 +333,9 @@ def cast(x: Expr, *, to: DType, saturate: bool, round_mode: str, dtype: DType) -
     if to is DType.BOOL:
         return ne(x, like(0, x))
     if to in _SUB_BYTE:
-        return wrap(_to_integer(x, "int32"), _SUB_BYTE[to], storage_dtype(to))
+        return wrap(to_integer(x, "int32"), _SUB_BYTE[to], storage_dtype(to))
     if not to.is_float:
-        return _to_integer(x, storage_dtype(to))
+        return to_integer(x, storage_dtype(to))
     x = tir.cast(x, compute_dtype(to))
     if saturate and to in _LIMITS:
         x = clip(x, like(-_LIMITS[to], x), like(_LIMITS[to], x))
@@ -328,19 +348,27 @@ def cast(x: Expr, *, to: DType, saturate: bool, round_mode: str, dtype: DType) -
     return tir.cast(tir.cast(x, storage_dtype(to)), compute_dtype(to))
 
 
-def _to_integer(x: Expr, to: str) -> Expr:
-    """Convert to integers; floats truncate, and go through a wide signed type so that negative ones wrap."""
-    if is_float(x) and to == "uint64":
-        return _to_uint64(bind(x))
-    if is_float(x) and to not in ("int32", "int64"):
-        x = tir.cast(x, "int64" if to == "uint32" else "int32")
-    return tir.cast(x, to)
+def to_integer(x: Expr, to: str) -> Expr:
+    """Convert to integers; floats truncate.
 
-
-def _to_uint64(x: Expr) -> Expr:
-    is_large = x >= like(2.0**63, x)
-    low = tir.cast(tir.cast(select(is_large, x - like(2.0**63, x), x), "int64"), "uint64")
-    return low + select(is_large, like(1 << 63, low), like(0, low))
+    Negative floats wrap in unsigned types. What no number of the type that it passes through is (NaN, infinities,
+    numbers beyond) gives the lowest of that, as processors of the x86 family have it, and with them numpy and ONNX
+    Runtime: int64 for the 32-bit unsigned and the 64-bit types, else int32, whose low bits remain.
+    """
+    if not is_float(x):
+        return tir.cast(x, to)
+    if to == "uint64":
+        half = like(2.0**63, x)
+        x = bind(x)
+        above = x >= half
+        low = bind(to_integer(select(above, x - half, x), "int64"))
+        return tir.bitcast(select(above, low ^ tirx.min_value("int64"), low), to)
+    through = "int64" if to in ("int64", "uint32") else "int32"
+    limit = like(2.0 ** (63 if through == "int64" else 31), x)
+    x = bind(x)
+    # For LLVM, a conversion of what does not fit may give anything, and differently at each use.
+    fits = tirx.abs(x) < limit
+    return tir.cast(tir.cast(select(fits, x, -limit), through), to)
 
 
 def wrap(x: Expr, bits: int, to: str) -> Expr:

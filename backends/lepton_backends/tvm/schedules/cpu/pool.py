@@ -84,7 +84,8 @@ class _Window:
             at = [c + (first + t) * d for c, (first, _), t, d in zip(corner, ranges, tap, self.dilations, strict=True)]
             seen = self.view.load(self.op.x, self._index(n, at, tir.ramp(channel, width)))
             old = accumulator[lanes]
-            return tir.store(accumulator, [lanes], tirx.max(old, seen) if self.is_max else old + seen)
+            # NaN is no larger than what was seen before.
+            return tir.store(accumulator, [lanes], tir.select(seen > old, seen, old) if self.is_max else old + seen)
 
         loops = tir.nest([tir.maximum(0, last - first) for first, last in ranges], visit)
         value = accumulator[lanes]

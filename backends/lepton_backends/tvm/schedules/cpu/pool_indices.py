@@ -54,7 +54,10 @@ class _Windows:
                 at = [clamp(i, e) for i, e in zip(spatial, self.sizes, strict=True)]
                 seen = tir.bind(self.view.load(self.op.x, [*outer[:2], *at]))
                 old, old_place = tir.bind(best[lanes]), tir.bind(places[lanes])
-                better = tir.both(valid, tir.either(old_place < 0, seen > old))
+                better = tir.either(old_place < 0, seen > old)
+                if self.dtype.startswith("float"):
+                    better = tir.either(better, tir.both(tir.is_nan(old), tir.negated(tir.is_nan(seen))))
+                better = tir.both(valid, better)
                 return tir.seq(
                     tir.store(best, [lanes], tir.select(better, seen, old)),
                     tir.store(places, [lanes], tir.select(better, self._place(outer[:2], at), old_place)),

@@ -19,9 +19,9 @@ from lepton_ir.ir import DType, Value
 from lepton_ir.target import Target
 
 _COMBINE: dict[str, Callable[[Expr, Expr], Expr]] = {
-    "reduce.sum": lambda a, b: a + b,
-    "reduce.mean": lambda a, b: a + b,
-    "reduce.prod": lambda a, b: a * b,
+    "reduce.sum": scalars.add,
+    "reduce.mean": scalars.add,
+    "reduce.prod": scalars.mul,
     "reduce.max": scalars.maximum,
     "reduce.min": scalars.minimum,
     "reduce.any": tirx.Or,
@@ -127,7 +127,7 @@ class _Reduction:
             return tir.const(math.nan if is_float else 0, self.dtype, tir.lanes_of(total))
         count = tir.cast(tir.index(extent), self.dtype)
         if not is_float:
-            return tirx.truncdiv(total, count)
+            return tirx.truncdiv(total, tirx.max(count, tir.const(1, self.dtype)))
         return total * tir.broadcast(tir.const(1.0, self.dtype) / count, tir.lanes_of(total))
 
     def store(self, kept: list[Expr], value: Expr) -> Stmt:

@@ -7,6 +7,7 @@ from typing import Any
 from tvm import tirx
 
 from lepton_backends.tvm import tir
+from lepton_backends.tvm.emit import scalars
 from lepton_backends.tvm.emit.kernel import KernelView
 from lepton_backends.tvm.schedules.cost import work_ns
 from lepton_backends.tvm.schedules.cpu import rows
@@ -34,7 +35,7 @@ def cumsum(view: KernelView, target: Target) -> Stmt:
             place = [*at[:axis], position, *at[axis:]]
             if column is not None:
                 place.append(tir.ramp(column, width))
-            add = tir.scoped(lambda: tir.store(total, [lanes], total[lanes] + view.load(op.x, place)))
+            add = tir.scoped(lambda: tir.store(total, [lanes], scalars.add(total[lanes], view.load(op.x, place))))
             kept = view.store(place, total[lanes])
             return tir.seq(kept, add) if op.exclusive else tir.seq(add, kept)
 
