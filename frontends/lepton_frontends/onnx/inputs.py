@@ -12,6 +12,7 @@ from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.dim import Dim, sym
 from lepton_ir.ir.types import TensorType
+from lepton_ir.limits import RAISE_MEMORY, type_problem
 
 _RESERVED = frozenset({"floordiv", "ceildiv", "mod", "min", "max"})
 
@@ -32,11 +33,11 @@ class InputTypes:
     _names: dict[str, str] = field(default_factory=dict)
     _used: set[str] = field(default_factory=set)
 
-    def type_of(self, info: ValueInfoProto) -> TensorType:
-        """Return the type of an input.
+    def type_of(self, info: ValueInfoProto, memory: int) -> TensorType:
+        """Return the type of an input, which may have ``memory`` bytes.
 
         Raises:
-            LeptonError: it is no tensor, or its rank is unknown.
+            LeptonError: it is no tensor, its rank is unknown, or it is too large.
         """
         kind = info.type.WhichOneof("value")
         if kind != "tensor_type":
@@ -67,7 +68,16 @@ class InputTypes:
             param = own[i].dim_param if own else ""
             value = own[i].dim_value if own and own[i].HasField("dim_value") else -1
             shape.append(self._dim(info.name, i, wanted, param, value))
-        return TensorType(tuple(shape), dtype_of(tensor.elem_type))
+        try:
+            found = TensorType(tuple(shape), dtype_of(tensor.elem_type))
+        except LeptonError as error:
+            raise LeptonError(
+                f"the input {info.name} cannot be read", self.file, error.diagnostics[0].message
+            ) from None
+        problem = type_problem(found, memory)
+        if problem:
+            raise LeptonError(f"the input {info.name} is too large", self.file, problem, RAISE_MEMORY)
+        return found
 
     def _dim(self, input_name: str, axis: int, wanted: int | str | None, param: str, value: int) -> Dim:
         if isinstance(wanted, int) and wanted >= 0:

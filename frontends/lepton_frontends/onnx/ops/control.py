@@ -144,7 +144,6 @@ def _unrolled(b: OnnxBuilder, count: int, carried: Sequence[Value], body: GraphP
     """Repeat the body; None where it can end the loop early, at run time."""
     values, collected = list(carried), [[] for _ in range(scans)]  # type: list[Value], list[list[Value]]
     for trip in range(count):
-        b.importer.spend(len(body.node))
         inputs = [b.const(np.int64(trip)), b.const(np.True_), *values]
         again, *results = b.importer.subgraph(body, inputs, b.scope, b)
         values = results[: len(values)]
@@ -208,7 +207,6 @@ def scan(
     collected: list[list[Value]] = [[] for _ in range(outputs)]
     backwards = scan_input_directions or [0] * num_scan_inputs
     for trip in range(length):
-        b.importer.spend(len(body.node))
         rows = [
             _row(b, x, axis, length - 1 - trip if back else trip)
             for x, axis, back in zip(scanned, axes, backwards, strict=True)

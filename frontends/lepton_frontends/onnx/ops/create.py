@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from onnx import TensorProto
+from onnx import SparseTensorProto, TensorProto
 
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
@@ -31,8 +30,10 @@ def constant(
     value_ints: Sequence[int] | None = None,
     value_string: str | None = None,
     value_strings: Sequence[str] | None = None,
-    sparse_value: Any = None,
+    sparse_value: SparseTensorProto | None = None,
 ) -> Value:
+    if sparse_value is not None:
+        return b.const(b.importer.reader.read_sparse(sparse_value))
     if value is not None:
         return b.const(b.importer.reader.read(value))
     if value_float is not None or value_floats is not None:
@@ -41,7 +42,7 @@ def constant(
         return b.const(np.asarray(value_ints if value_int is None else value_int, np.int64))
     if value_string is not None or value_strings is not None:
         return b.const(np.asarray(value_strings if value_string is None else value_string, object))
-    raise UnsupportedError("it is sparse or empty", "use a dense constant")
+    raise UnsupportedError("it has no value", "the model is not valid ONNX")
 
 
 @onnx_op("ConstantOfShape", since=9)
