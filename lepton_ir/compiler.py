@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lepton_ir.analysis.assumptions import Assumption, assumptions
-from lepton_ir.backend import BuildResult, find_backend
+from lepton_ir.backend import Backend, BuildResult, find_backend
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import Constant, Module
 from lepton_ir.ir.dim import Dim
@@ -201,7 +201,7 @@ def compile_with_report(
     problems = backend.unsupported(module, options.target)
     if problems:
         raise LeptonError.of(problems)
-    built = backend.build(module, options.target, progress)
+    built = _built(backend, module, options.target, progress)
     name = module.attributes.get("name") or (Path(model).stem if not isinstance(model, Module) else "model")
     artifact = _assemble(str(name), module, built, reference, options, conditions)
     obstacle = _unverifiable(artifact, options)
@@ -209,6 +209,21 @@ def compile_with_report(
         return Compilation(artifact, None, obstacle)
     progress("verify")
     return Compilation(artifact, _check(artifact, model, reference, options))
+
+
+def _built(backend: Backend, module: Module, target: Target, progress: Progress) -> BuildResult:
+    try:
+        return backend.build(module, target, progress)
+    except (LeptonError, OSError):
+        raise
+    except Exception as error:
+        # Compilers raise what they like; the user shall know at least which model it was.
+        raise LeptonError(
+            "no code can be generated for the model",
+            module.main.location,
+            f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}",
+            "this is a bug in Lepton's backend; please report it with the model",
+        ) from error
 
 
 def _imported(model: str | os.PathLike[str] | Module, options: CompileOptions) -> Module:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from lepton_ir.ir.types import DType, TensorType
 
-MOST_NODES = 200_000
-MOST_SECONDS = 20.0
+MOST_NODES = 100_000
+MOST_SECONDS = 15.0
 HIGHEST_RANK = 32
 """numpy 1 and ONNX Runtime go no higher either."""
 _INT64_MAX = (1 << 63) - 1

@@ -56,10 +56,12 @@ class Session:
         weakref.finalize(self, _give_back, self._process)
         answer, _ = self._process.ask({"open": os.fspath(path)}, (), seconds)
         self.inputs: list[str] = [str(name) for name in answer["inputs"]]
+        self.outputs: list[str] = [str(name) for name in answer["outputs"]]
 
-    def run(self, feeds: Mapping[str, np.ndarray], seconds: float) -> list[np.ndarray]:
-        """Return the outputs; raises as the constructor does."""
-        return self._process.ask({"run": list(feeds)}, list(feeds.values()), seconds)[1]
+    def run(self, feeds: Mapping[str, np.ndarray], seconds: float) -> dict[str, np.ndarray]:
+        """Return the outputs by name; raises as the constructor does."""
+        _, arrays = self._process.ask({"run": list(feeds)}, list(feeds.values()), seconds)
+        return dict(zip(self.outputs, arrays, strict=True))
 
 
 class _Process:
@@ -196,7 +198,8 @@ def serve() -> None:
         try:
             if "open" in question:
                 session = _opened(question["open"])
-                answer = {"inputs": [i.name for i in session.get_inputs()]}
+                names = [[v.name for v in values] for values in (session.get_inputs(), session.get_outputs())]
+                answer = {"inputs": names[0], "outputs": names[1]}
             elif "run" in question:
                 outputs = session.run(None, dict(zip(question["run"], arrays, strict=True)))
                 unusual = next((o for o in outputs if not isinstance(o, np.ndarray)), None)

@@ -48,5 +48,8 @@ def _read(node: ast.expr) -> Dim:
         case ast.BinOp(left=left, op=ast.Mult(), right=right):
             return _read(left) * _read(right)
         case ast.Call(func=ast.Name(id=name), args=[left, right]) if name in FUNCTIONS:
-            return FUNCTIONS[name](_read(left), _read(right))
+            divisor = _read(right)
+            if name not in ("min", "max") and isinstance(divisor, int) and divisor < 1:
+                raise ValueError(f"{ast.unparse(node)!r} divides by {divisor}")
+            return FUNCTIONS[name](_read(left), divisor)
     raise ValueError(f"{ast.unparse(node)!r} is not a dimension")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lepton_ir.analysis.cost import cost
 from lepton_ir.backend import BuildResult, KernelInfo
-from lepton_ir.diagnostics import Diagnostic
+from lepton_ir.diagnostics import Diagnostic, LeptonError
 from lepton_ir.ir import Module
 from lepton_ir.ir.core import Operation
 from lepton_ir.target import GPU_ARCHS, Target
@@ -70,12 +70,28 @@ class TvmBackend:
 def lower_kernels(kernels: list[Operation], target: Target) -> dict[str, PrimFunc]:
     """Return the function of every kernel symbol."""
     if target.is_gpu:
-        from lepton_backends.tvm.schedules.gpu import lower_kernel_gpu
+        from lepton_backends.tvm.schedules.gpu import lower_kernel_gpu as lower_kernel
+    else:
+        from lepton_backends.tvm.emit.lower import lower_kernel
 
-        return {symbol: lower_kernel_gpu(op, target, symbol) for symbol, op in _distinct(kernels).items()}
-    from lepton_backends.tvm.emit.lower import lower_kernel
+    return {symbol: _lowered(lower_kernel, op, target, symbol) for symbol, op in _distinct(kernels).items()}
 
-    return {symbol: lower_kernel(op, target, symbol) for symbol, op in _distinct(kernels).items()}
+
+def _lowered(
+    lower: Callable[[Operation, Target, str], PrimFunc], op: Operation, target: Target, symbol: str
+) -> PrimFunc:
+    try:
+        return lower(op, target, symbol)
+    except LeptonError:
+        raise
+    except Exception as error:
+        # TVM's errors share no narrower base class, and do not say which of the model's nodes they are about.
+        raise LeptonError(
+            f"no code can be generated for the kernel {symbol}",
+            op.location,
+            f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}",
+            "this is a bug in Lepton's TVM backend; please report it with the model",
+        ) from error
 
 
 def _distinct(kernels: list[Operation]) -> dict[str, Operation]:

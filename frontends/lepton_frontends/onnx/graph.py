@@ -28,7 +28,16 @@ from lepton_ir.limits import MOST_NODES
 _MAX_DEPTH = 64
 """Graphs, functions and branches inside of each other; each takes about nine of Python's thousand frames."""
 _INVALID = "the model is not valid ONNX; export it again"
-_DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
 FunctionKey = tuple[str, str, str]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import IR_VERSION, GraphProto, ModelProto, defs
+from onnx import IR_VERSION, GraphProto, ModelProto, OperatorSetIdProto, defs
 
 import lepton_ir.ops  # noqa: F401 - the builder finds operators among those that are registered
 from lepton_frontends.onnx.builder import OnnxBuilder
@@ -158,34 +158,47 @@ def _no_model(where: str, why: str) -> LeptonError:
 
 
 def _opsets(model: ModelProto, file: str) -> dict[str, int]:
-    if model.ir_version > IR_VERSION:
+    if not 1 <= model.ir_version <= IR_VERSION:
         raise LeptonError(
             f"the model has ONNX IR version {model.ir_version}",
             file,
             f"the installed onnx package knows versions up to {IR_VERSION}",
             "install a newer onnx, or export the model for an older version",
         )
-    opsets = {normalized(o.domain): int(o.version) for o in model.opset_import}
-    if not opsets:
+    if not model.opset_import:
         raise LeptonError("the model imports no opset", file, help=_INVALID)
-    if len(opsets) < len(model.opset_import):
-        raise LeptonError("the model imports two opsets of one domain", file, help=_INVALID)
-    for domain, version in opsets.items():
+    for function in model.functions:
+        imported_opsets(function.opset_import, f"the function {function.name}", file)
+    return imported_opsets(model.opset_import, "the model", file)
+
+
+def imported_opsets(imports: Iterable[OperatorSetIdProto], what: str, file: str) -> dict[str, int]:
+    """Return the version of each imported domain.
+
+    Raises:
+        LeptonError: one is imported twice, or there is no such version.
+    """
+    opsets: dict[str, int] = {}
+    for entry in imports:
+        domain, version = normalized(entry.domain), int(entry.version)
+        if domain in opsets:
+            raise LeptonError(f"{what} imports two opsets of the domain {domain or 'ai.onnx'}", file, help=_INVALID)
+        opsets[domain] = version
         if domain and not 1 <= version <= _INT32_MAX:
-            raise LeptonError(f"the model imports opset {version} of the domain {domain}", file, help=_INVALID)
-    own = opsets.get("")
-    if own is not None and own < OLDEST_OPSET:
+            raise LeptonError(f"{what} imports opset {version} of the domain {domain}", file, help=_INVALID)
+    own, newest = opsets.get("", OLDEST_OPSET), defs.onnx_opset_version()
+    if own < OLDEST_OPSET:
         raise LeptonError(
-            f"the model has opset {own}",
+            f"{what} has opset {own}",
             file,
             f"Lepton reads opset {OLDEST_OPSET} and newer",
             "convert it with onnx.version_converter, or export it for a newer opset",
         )
-    if own is not None and own > defs.onnx_opset_version():
+    if own > newest:
         raise LeptonError(
-            f"the model has opset {own}",
+            f"{what} has opset {own}",
             file,
-            f"the installed onnx package knows opsets up to {defs.onnx_opset_version()}",
+            f"the installed onnx package knows opsets up to {newest}",
             "install a newer onnx, or export the model for an older opset",
         )
     return opsets
@@ -234,6 +247,8 @@ def _bind_inputs(
 
 
 def _check_outputs(graph: GraphProto, results: Sequence[Value], importer: GraphImporter) -> None:
+    if not results:
+        importer.report(Location(importer.file), "the model has no outputs", "", _INVALID)
     for info, value in zip(graph.output, results, strict=True):
         where, declared = Location(importer.file, info.name), info.type.tensor_type.elem_type
         if declared and DTYPES.get(declared) is not value.tensor.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -67,7 +68,8 @@ def ordered(nodes: Sequence[NodeProto], known: Iterable[str], report: Callable[[
     lost: list[str] = []
     for i, node in enumerate(nodes):
         name, outputs = node_name(node, i), [o for o in node.output if o]
-        again = [o for k, o in enumerate(outputs) if o in producer or o in given or o in outputs[:k]]
+        counts = Counter(outputs)
+        again = [o for o, count in counts.items() if count > 1 or o in producer or o in given]
         for output in again:
             first = named[producer[output]][1] if output in producer else "an input, an initializer or itself"
             why = f"it is already defined by {first}"

@@ -7,14 +7,16 @@ to their rules.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from onnx import AttributeProto, NodeProto, defs
 
+from lepton_frontends.onnx.attributes import attribute_value
+from lepton_frontends.onnx.rules import UnsupportedError
+from lepton_frontends.onnx.values import attribute_problem, input_problems
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType
 
@@ -105,6 +107,7 @@ def problems(node: NodeProto, domain: str, opset: int, inputs: Sequence[Any]) ->
     yield from _arity_problems(node, found)
     yield from _kind_problems(node, found)
     yield from _type_problems(found, inputs)
+    yield from input_problems(node, [p.name for p in found.inputs], inputs)
 
 
 def _arity_problems(node: NodeProto, found: Signature) -> Iterator[str]:
@@ -154,25 +157,6 @@ def _type_problems(found: Signature, inputs: Sequence[Any]) -> Iterator[str]:
             yield f"its inputs {name} and {parameter.name} must have one element type; they are {first} and {spelled}"
 
 
-# ---- values of attributes, by their names, which mean the same in all operators
-
-
-def _all_positive(value: AttributeProto) -> bool:
-    return all(v >= 1 for v in (value.ints if value.type == AttributeProto.INTS else (value.i,)))
-
-
-def _finite_nonnegative(value: AttributeProto) -> bool:
-    return math.isfinite(value.f) and value.f >= 0
-
-
-_RANGES: dict[str, tuple[Callable[[AttributeProto], bool], str]] = {
-    **dict.fromkeys(
-        ("kernel_shape", "strides", "dilations", "group", "num_groups", "blocksize", "hidden_size", "num_heads",
-         "kv_num_heads", "q_num_heads"),
-        (_all_positive, "at least 1"),
-    ),
-    "epsilon": (_finite_nonnegative, "a number of at least 0"),
-}  # fmt: skip
 _FIELDS = {
     AttributeProto.FLOAT: "f", AttributeProto.INT: "i", AttributeProto.STRING: "s", AttributeProto.TENSOR: "t",
     AttributeProto.GRAPH: "g", AttributeProto.SPARSE_TENSOR: "sparse_tensor", AttributeProto.TYPE_PROTO: "tp",
@@ -191,6 +175,8 @@ def _attribute_problems(node: NodeProto) -> Iterator[str]:
             yield f"its attribute {name} is given twice"
         seen.add(name)
         if attribute.ref_attr_name:
+            # Those inside of functions have their values by now.
+            yield f"its attribute {name} refers to an attribute of a function, and the node stands in none"
             continue
         own = _FIELDS.get(attribute.type)
         held = {f.name for f, _ in attribute.ListFields()} - _NO_VALUE
@@ -198,7 +184,9 @@ def _attribute_problems(node: NodeProto) -> Iterator[str]:
         if own is None or held - {own} or not (held or may_be_empty):
             yield f"its attribute {name} has no value of its type, or several"
             continue
-        allowed, words = _RANGES.get(name, (None, ""))
-        is_number = attribute.type in (AttributeProto.INT, AttributeProto.INTS, AttributeProto.FLOAT)
-        if allowed is not None and is_number and not allowed(attribute):
-            yield f"its attribute {name} is {getattr(attribute, own)!s:.100}, and must be {words}"
+        try:
+            problem = attribute_problem(attribute, attribute_value(attribute))
+        except UnsupportedError:
+            continue
+        if problem:
+            yield problem

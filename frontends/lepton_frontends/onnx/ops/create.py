@@ -32,6 +32,9 @@ def constant(
     value_strings: Sequence[str] | None = None,
     sparse_value: SparseTensorProto | None = None,
 ) -> Value:
+    given = (value, value_float, value_floats, value_int, value_ints, value_string, value_strings, sparse_value)
+    if sum(v is not None for v in given) != 1:
+        raise UnsupportedError("it must have one value", "the model is not valid ONNX")
     if sparse_value is not None:
         return b.const(b.importer.reader.read_sparse(sparse_value))
     if value is not None:
@@ -40,9 +43,7 @@ def constant(
         return b.const(np.asarray(value_floats if value_float is None else value_float, np.float32))
     if value_int is not None or value_ints is not None:
         return b.const(np.asarray(value_ints if value_int is None else value_int, np.int64))
-    if value_string is not None or value_strings is not None:
-        return b.const(np.asarray(value_strings if value_string is None else value_string, object))
-    raise UnsupportedError("it has no value", "the model is not valid ONNX")
+    return b.const(np.asarray(value_strings if value_string is None else value_string, object))
 
 
 @onnx_op("ConstantOfShape", since=9)
@@ -89,6 +90,8 @@ def _count(start: float, limit: float, delta: float) -> int:
 @onnx_op("EyeLike", since=9)
 def eye_like(b: OnnxBuilder, x: Value, *, dtype: int | None = None, k: int = 0) -> Value:
     kind = x.tensor.dtype if dtype is None else dtype_of(dtype)
+    if x.rank != 2:
+        raise UnsupportedError(f"it takes a matrix, and gets a tensor of rank {x.rank}", "the model is not valid ONNX")
     rows = b.tensor_iota(shape=tuple(x.shape), axis=0, dtype=DType.I64)
     columns = b.tensor_iota(shape=tuple(x.shape), axis=1, dtype=DType.I64, start=-k)
     return b.cast(b.eq(rows, columns), to=kind)

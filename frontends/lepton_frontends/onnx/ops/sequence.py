@@ -90,6 +90,7 @@ def _sizes(b: OnnxBuilder, size: Dim, split: Value | None) -> list[Dim]:
     piece = 1 if split is None else b.ints(split, "size of the pieces")[0]
     count = ceildiv(size, piece)
     assert isinstance(count, int)
+    b.importer.spend(count, b.location)
     return [min(piece, size - i * piece) for i in range(count)]
 
 
