@@ -51,6 +51,8 @@ def axes():
     cases = {f"{op} axis {a}": one(op, axis=a, **extra) for op, extra in far.items() for a in (7, -7)}
     image = {"shape": (1, 8, 8, 8)}
     return cases | {
+        "keepdims 3": one("ReduceMean", "x", "a", weights={"a": ints(1)}, keepdims=3),
+        "transposes 7 times": one("Gemm", "x", "w", weights={"w": np.ones((4, 3), np.float32)}, transB=7),
         "Concat axis 5": one("Concat", "x", "x", axis=5), "Concat without an axis": one("Concat", "x", "x"),
         "Gather axis 5": one("Gather", "x", "i", weights={"i": ints(0)}, axis=5),
         "Gather beyond the end": one("Gather", "c", "i", weights={"c": np.ones(3, np.float32), "i": ints(9)}),

@@ -32,6 +32,13 @@ _ATTRIBUTES: dict[str, tuple[Check, str]] = {
          "num_heads", "kv_num_heads", "q_num_heads"),
         (_positive, "at least 1"),
     ),
+    **dict.fromkeys(
+        ("keepdims", "exclusive", "reverse", "ceil_mode", "count_include_pad", "transA", "transB", "largest", "sorted",
+         "select_last_index", "noop_with_empty_axes", "allowzero", "upper", "exclude_outside", "antialias", "layout",
+         "storage_order", "fmod", "is_causal", "training_mode", "linear_before_reset", "input_forget", "saturate",
+         "new_axis"),
+        (lambda v: v in (0, 1), "0 or 1"),
+    ),
     "epsilon": (lambda v: math.isfinite(v) and v >= 0, "a number of at least 0"),
     "auto_pad": (lambda v: v in AUTO_PADS, f"one of {', '.join(AUTO_PADS)}"),
     "perm": (_is_order, "an order of the axes"),

@@ -22,7 +22,7 @@ _DEEPEST = 100
 """protobuf's own limit."""
 MOST_BYTES = 256 << 20
 """What may be left without the data of tensors: parsed, a byte can take eight, and as Python numbers more."""
-MOST_FIELDS = 4_000_000
+MOST_FIELDS = 1_000_000
 """Fields of messages and elements of lists; empty messages take two bytes in a file, and hundreds in memory."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
