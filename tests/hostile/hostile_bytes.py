@@ -8,7 +8,7 @@ import pickle
 import socket
 from pathlib import Path
 
-from hostile_case import family, message, model, node, varint
+from hostile_case import family, later, message, model, node, varint
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits" / "digits.onnx"
 
@@ -101,10 +101,10 @@ def messages():
         "no graph": head + message(2, b"producer"),
         "graph is a number": head + b"\x38\x01" * 20,
         "no version": message(7, message(2, b"g" * 100)),
-        "two million empty nodes": head + message(8, b"\x10\x12") + message(7, message(1, b"") * 2_000_000),
-        "five million empty nodes": head + message(8, b"\x10\x12") + message(7, message(1, b"") * 5_000_000),
-        "five million empty inputs": head + message(8, b"\x10\x12") + message(7, message(11, b"") * 5_000_000),
-        "many empty dimensions": head + message(8, b"\x10\x12")
-        + message(7, message(11, message(1, b"x") + message(2, message(1, message(2, message(1, b"") * 4_500_000))))),
+        "two million empty nodes": later(lambda: head + message(8, b"\x10\x12") + message(7, message(1, b"") * 2_000_000)),
+        "five million empty nodes": later(lambda: head + message(8, b"\x10\x12") + message(7, message(1, b"") * 5_000_000)),
+        "five million empty inputs": later(lambda: head + message(8, b"\x10\x12") + message(7, message(11, b"") * 5_000_000)),
+        "many empty dimensions": later(lambda: head + message(8, b"\x10\x12")
+        + message(7, message(11, message(1, b"x") + message(2, message(1, message(2, message(1, b"") * 4_500_000)))))),
         "ten thousand opsets": head + message(8, message(1, b"d") + b"\x10\x12") * 10_000 + message(7, message(2, b"g")),
     }  # fmt: skip

@@ -64,6 +64,15 @@ class With:
     reference: str = "ONNX Runtime"
 
 
+def later(make: Callable[[], ModelProto | bytes]) -> Callable[[Path], Path]:
+    """Return a content that is large, and made only when it is needed."""
+
+    def write(folder: Path) -> Path:
+        return Hostile("", "", make()).write(folder)
+
+    return write
+
+
 @dataclass
 class _Families:
     found: list[tuple[str, str, Callable[[], Mapping[str, Any]]]] = field(default_factory=list)

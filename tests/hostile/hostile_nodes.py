@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-from hostile_case import BOOL, F32, I64, With, changed, family, info, ints, message, model, node, subgraph, varint
+from hostile_case import (
+    BOOL,
+    F32,
+    I64,
+    With,
+    changed,
+    family,
+    info,
+    ints,
+    later,
+    message,
+    model,
+    node,
+    subgraph,
+    varint,
+)
 from onnx import TensorProto, helper
 
 KERNEL = np.ones((2, 1, 3, 3), np.float32)
@@ -238,11 +253,11 @@ def names():
     }
     big = "n" * 10_000_000
     return cases | {
-        "10 MB node": model([node("Relu", ["x"], ["y"], name=big)]),
-        "10 MB value": model([node("Relu", ["x"], [big]), node("Neg", [big], ["y"])]),
-        "10 MB operator": model([node(big, ["x"], ["y"])]),
-        "10 MB input": model([node("Relu", [big], ["y"])], [info(big, [4])]),
-        "10 MB dimension": model([node("Relu", ["x"], ["y"])], [info("x", [big])]),
+        "10 MB node": later(lambda: model([node("Relu", ["x"], ["y"], name=big)])),
+        "10 MB value": later(lambda: model([node("Relu", ["x"], [big]), node("Neg", [big], ["y"])])),
+        "10 MB operator": later(lambda: model([node(big, ["x"], ["y"])])),
+        "10 MB input": later(lambda: model([node("Relu", [big], ["y"])], [info(big, [4])])),
+        "10 MB dimension": later(lambda: model([node("Relu", ["x"], ["y"])], [info("x", [big])])),
         "escape that is missing": model([node("Relu", ["\u202eghost"], ["y"], name="bad")]),
         "cut in a name": relu[:-3],
     }  # fmt: skip

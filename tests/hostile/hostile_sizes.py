@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hostile_case import ACCEPTED, BOOL, I64, With, family, info, ints, model, node, subgraph
+from hostile_case import ACCEPTED, BOOL, I64, With, family, info, ints, later, model, node, subgraph
 from onnx import helper
 
 HUGE = 1 << 40
@@ -212,19 +212,28 @@ def _forks(count):
 
 @family("counts")
 def counts():
-    relus = [node("Relu", [f"v{i}"], [f"v{i + 1}"]) for i in range(250_000)]
-    many = node("Concat", ["x"] * 300_000, ["y"], name="wide", axis=0)
-    attributes = node("Relu", ["x"], ["y"], name="relu")
-    attributes.attribute.extend(helper.make_attribute(f"a{i}", i) for i in range(50_000))
+    def relus():
+        return model([node("Relu", [f"v{i}"], [f"v{i + 1}"]) for i in range(250_000)], [info("v0", [4])], ["v250000"])
+
+    def attributes():
+        relu = node("Relu", ["x"], ["y"], name="relu")
+        relu.attribute.extend(helper.make_attribute(f"a{i}", i) for i in range(50_000))
+        return model([relu])
+
+    def wide():
+        return model(
+            [node("Concat", ["s", *["x"] * 300_000], ["y"], name="wide", axis=0)], weights={"s": np.float32(1)}
+        )
+
+    def split():
+        return model([node("Split", ["x"], [f"y{i}" for i in range(100_000)], name="split", axis=0)], outputs=["y0"])
+
     return {
-        "250000 nodes": model(relus, [info("v0", [4])], ["v250000"]),
-        "50000 attributes": model([attributes]),
-        "a million numbers": model([node("Transpose", ["x"], ["y"], name="t", perm=list(range(1_000_000)))]),
-        "300000 inputs of a wrong rank": changed_rank(many),
-        "100000 outputs": model([node("Split", ["x"], [f"y{i}" for i in range(100_000)], name="split", axis=0)], outputs=["y0"]),
-    }  # fmt: skip
-
-
-def changed_rank(wide):
-    wide.input[0] = "s"
-    return model([wide], weights={"s": np.float32(1)})
+        "250000 nodes": later(relus),
+        "50000 attributes": later(attributes),
+        "a million numbers": later(
+            lambda: model([node("Transpose", ["x"], ["y"], name="t", perm=list(range(1_000_000)))])
+        ),
+        "300000 inputs of a wrong rank": later(wide),
+        "100000 outputs": later(split),
+    }

@@ -5,8 +5,8 @@ import run
 from hostile_case import all_cases
 from judge import SECONDS
 
-PER_CLASS = 4
-MUTANTS = 50
+PER_CLASS = 3
+MUTANTS = 40
 
 
 def sample():
