@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lepton_ir.analysis.assumptions import Assumption, assumptions, insert_requirements
-from lepton_ir.backend import BuildResult, find_backend
+from lepton_ir.backend import Backend, BuildResult, find_backend
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import Constant, Module
 from lepton_ir.ir.dim import Dim
 from lepton_ir.ir.opdef import runs_on_host
 from lepton_ir.ir.types import is_numeric
+from lepton_ir.limits import Limits
 from lepton_ir.reference import Reference, ReferenceRunner, input_names, output_names, sample_reference
 from lepton_ir.target import Target, parse_target
 from lepton_ir.verification import VerifyReport, compare_outputs, settle
@@ -42,6 +43,8 @@ class CompileOptions:
         tolerance: largest allowed relative error; by dtype where None.
         seed: seed of the golden inputs.
         dump_dir: folder for the IR after every pass.
+        limits: how much memory and time the model may take.
+        external_data_root: the folder of the files that the model keeps tensors in; the model's own where None.
     """
 
     target: Target
@@ -53,6 +56,8 @@ class CompileOptions:
     tolerance: float | None = None
     seed: int = 0
     dump_dir: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+    external_data_root: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -64,12 +69,20 @@ class CompileOptions:
         }
 
 
-def import_model(model: str | os.PathLike[str] | Module, dims: Mapping[str, int] | None = None) -> Module:
+def import_model(
+    model: str | os.PathLike[str] | Module,
+    dims: Mapping[str, int] | None = None,
+    *,
+    limits: Limits | None = None,
+    external_data_root: str | os.PathLike[str] | None = None,
+) -> Module:
     """Read a model file into Lepton IR, in import form.
 
     Args:
         model: a file in any format that a frontend reads; a module is returned as a copy.
         dims: sizes for symbolic dimensions, which become fixed.
+        limits: how many nodes the model may have, and how many bytes a tensor.
+        external_data_root: the folder of the files that the model keeps tensors in; the model's own by default.
 
     Raises:
         LeptonError: the file cannot be read, or holds unsupported operators (all of them are listed).
@@ -78,6 +91,10 @@ def import_model(model: str | os.PathLike[str] | Module, dims: Mapping[str, int]
     from lepton_ir.frontend import load_model
 
     settings: dict[str, Any] = {"dims": dict(dims)} if dims else {}
+    if limits is not None:
+        settings |= {"expansion_budget": limits.nodes, "memory_budget": limits.memory}
+    if external_data_root is not None:
+        settings["external_data_root"] = external_data_root
     module = model.clone() if isinstance(model, Module) else load_model(model, **settings)
     insert_requirements(module)
     return module
@@ -106,6 +123,8 @@ def compile(
     tolerance: float | None = None,
     seed: int = 0,
     dump_dir: str | os.PathLike[str] | None = None,
+    limits: Limits | None = None,
+    external_data_root: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile a model.
@@ -123,6 +142,8 @@ def compile(
         tolerance: the largest allowed error, relative to the largest reference value.
         seed: seed of the golden inputs.
         dump_dir: a folder to write the IR after every pass to.
+        limits: how much memory and time the model may take; see :class:`~lepton_ir.limits.Limits`.
+        external_data_root: the folder of the files that the model keeps tensors in; the model's own by default.
         progress: called with the name of each phase as it begins.
 
     Returns:
@@ -142,6 +163,8 @@ def compile(
         tolerance,
         seed,
         Path(dump_dir) if dump_dir is not None else None,
+        limits or Limits(),
+        Path(external_data_root) if external_data_root is not None else None,
     )
     return compile_with_report(model, options, progress or (lambda phase: None)).artifact
 
@@ -168,7 +191,7 @@ def compile_with_report(
     backend = find_backend(options.target)
     backend.prepare(options.target)
     progress("import")
-    module = import_model(model, options.dims)
+    module = _imported(model, options)
     conditions = assumptions(module.main)
     reference = None
     if options.verify:
@@ -180,7 +203,7 @@ def compile_with_report(
     problems = backend.unsupported(module, options.target)
     if problems:
         raise LeptonError.of(problems)
-    built = backend.build(module, options.target, progress)
+    built = _built(backend, module, options.target, progress)
     name = module.attributes.get("name") or (Path(model).stem if not isinstance(model, Module) else "model")
     artifact = _assemble(str(name), module, built, reference, options, conditions)
     obstacle = _unverifiable(artifact, options)
@@ -188,6 +211,25 @@ def compile_with_report(
         return Compilation(artifact, None, obstacle)
     progress("verify")
     return Compilation(artifact, _check(artifact, model, reference, options))
+
+
+def _built(backend: Backend, module: Module, target: Target, progress: Progress) -> BuildResult:
+    try:
+        return backend.build(module, target, progress)
+    except (LeptonError, OSError):
+        raise
+    except Exception as error:
+        # Compilers raise what they like; the user shall know at least which model it was.
+        raise LeptonError(
+            "no code can be generated for the model",
+            module.main.location,
+            f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}",
+            "this is a bug in Lepton's backend; please report it with the model",
+        ) from error
+
+
+def _imported(model: str | os.PathLike[str] | Module, options: CompileOptions) -> Module:
+    return import_model(model, options.dims, limits=options.limits, external_data_root=options.external_data_root)
 
 
 def _unverifiable(artifact: Artifact, options: CompileOptions) -> str:
@@ -204,7 +246,8 @@ def _unverifiable(artifact: Artifact, options: CompileOptions) -> str:
 def _reference(module: Module, model: str | os.PathLike[str] | Module, options: CompileOptions) -> Reference:
     # Before the passes run, so that the model's own weights need not stay in memory beside the packed ones.
     path = None if isinstance(model, Module) or options.dims else Path(model)
-    return sample_reference(ReferenceRunner(module, path), module.main, options.seed, options.sample_dims)
+    runner = ReferenceRunner(module, path, options.limits)
+    return sample_reference(runner, module.main, options.seed, options.sample_dims)
 
 
 def _check(
@@ -214,7 +257,7 @@ def _check(
 
     outputs = load(artifact)(*reference.inputs.values())
     errors = compare_outputs(outputs, reference, options.tolerance)
-    errors = settle(errors, outputs, reference, lambda: import_model(model, options.dims))
+    errors = settle(errors, outputs, reference, lambda: _imported(model, options))
     report = VerifyReport(reference.source, errors, 1)
     report.raise_if_wrong(artifact.manifest.name)
     return report

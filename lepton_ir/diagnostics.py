@@ -7,6 +7,21 @@ from dataclasses import dataclass, field
 
 from lepton_ir.ir.location import Location
 
+_LONGEST = 2000
+
+
+def printable(text: str, longest: int | None = None) -> str:
+    """Return ``text`` fit for a terminal.
+
+    Names come out of files of strangers: whatever is no visible character (terminal escapes, line ends, marks that
+    turn the direction of writing) is spelled out, and the middle of very long text is left out.
+    """
+    if longest is not None and len(text) > longest:
+        text = f"{text[: longest * 2 // 3]} ... ({len(text)} characters) ... {text[-longest // 4 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 @dataclass(frozen=True)
 class Diagnostic:
@@ -31,19 +46,29 @@ class Diagnostic:
     source: str = ""
 
     def __str__(self) -> str:
-        place = str(self.where) if self.where and str(self.where) != "unknown" else ""
-        lines = [f"{place}: {self.severity}: {self.message}" if place else f"{self.severity}: {self.message}"]
+        place = _line(str(self.where)) if self.where and str(self.where) != "unknown" else ""
+        message = _line(self.message)
+        lines = [f"{place}: {self.severity}: {message}" if place else f"{self.severity}: {message}"]
         if self.source:
             column = self.where.column if isinstance(self.where, Location) else 0
-            lines.append(f"  {self.source}")
+            lines.append(f"  {printable(self.source)}")
             if column:
                 lines.append("  " + " " * (column - 1) + "^")
         if self.why:
-            lines.append(f"  because: {self.why}")
-        lines += [f"  note: {note}" for note in self.notes]
+            lines.append(f"  because: {_lines(self.why)}")
+        lines += [f"  note: {_lines(note)}" for note in self.notes]
         if self.help:
-            lines.append(f"  help: {self.help}")
+            lines.append(f"  help: {_lines(self.help)}")
         return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    return printable(text, _LONGEST)
+
+
+def _lines(text: str) -> str:
+    # Further lines are indented, so that none looks like a diagnostic of its own.
+    return "\n    ".join(map(_line, text.splitlines()))
 
 
 class LeptonError(Exception):

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from lepton_ir.analysis.cost import flops
+from lepton_ir.analysis.memory import peak
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import Function, Module, Operation
+from lepton_ir.ir.dim import Dim, substitute, symbols
+from lepton_ir.limits import RAISE_MEMORY, Limits, human_size
+from lepton_ir.onnxruntime_process import CrashedError, RefusedError, Session
 from lepton_ir.sampling import BATCH, LENGTHS, default_sizes, sample_inputs
 
 ONNX_RUNTIME = "ONNX Runtime"
 INTERPRETER = "the interpreter"
+_INTERPRETED_FLOPS = 5e10
+"""What numpy does in a second at best."""
+_WEIGHT_BYTES_PER_SECOND = 1e8
+_MORE_TIME = "give it more time with --time-limit SECONDS (in Python: Limits(seconds=...)), or compile with --no-verify"
 
 
 @dataclass(frozen=True)
@@ -34,10 +44,13 @@ def has_onnxruntime() -> bool:
 
 
 def output_names(module: Module) -> list[str]:
-    """Return the names of the outputs, numbered where the model gives none."""
+    """Return distinct names of the outputs, numbered where the model gives none or one several times."""
     main = module.main
     names = list(main.result_names) + [""] * (len(main.results) - len(main.result_names))
-    return [name or f"output{i}" for i, name in enumerate(names)]
+    found: dict[str, None] = {}
+    for i, name in enumerate(names):
+        found[name if name and name not in found else f"{name or 'output'}{i}"] = None
+    return list(found)
 
 
 def input_names(module: Module) -> list[str]:
@@ -53,39 +66,117 @@ class ReferenceRunner:
     Args:
         module: the model as imported, before any pass.
         path: the model's file, or None.
+        limits: how much memory and time running it may take.
     """
 
-    def __init__(self, module: Module, path: Path | None = None) -> None:
+    def __init__(self, module: Module, path: Path | None = None, limits: Limits | None = None) -> None:
         self._module = module
+        self._limits = limits or Limits()
+        constants = {id(c): c for c in (op.attributes["value"] for op in module.walk() if op.name == "const")}
+        weight_bytes = sum(c.nbytes for c in constants.values())
+        self._seconds = self._limits.seconds + weight_bytes / _WEIGHT_BYTES_PER_SECOND
+        self._deadline = time.monotonic() + self._seconds
         # ONNX Runtime draws other random numbers.
         drawn = any(isinstance(op, Operation) and op.is_random for op in module.walk())
-        self._session: Any = None if path is None or drawn else _open_session(path)
+        self._session = None if path is None or drawn else _open_session(path, self._left())
         self.source = ONNX_RUNTIME if self._session is not None else INTERPRETER
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> Reference:
-        """Return the reference outputs for ``inputs``."""
-        if self._session is not None:
-            arrays = self._run_session(inputs)
-        else:
-            from lepton_ir.interp import run
+        """Return the reference outputs for ``inputs``.
 
-            arrays = run(self._module, list(inputs.values()))
+        Raises:
+            LeptonError: the model cannot be run on them, or not within the limits.
+        """
+        arrays = self._run_session(inputs) if self._session is not None else None
+        if arrays is None:
+            arrays = self._interpret(inputs)
         return Reference(self.source, inputs, dict(zip(output_names(self._module), arrays, strict=True)))
 
-    def _run_session(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        declared = [i.name for i in self._session.get_inputs()]
-        feeds = dict(zip(declared, inputs.values(), strict=False))
+    def check_cost(self, sizes: Mapping[str, int]) -> None:
+        """Check that running the model takes no more than the limits allow.
+
+        Raises:
+            LeptonError: it takes more memory, or more arithmetic than the interpreter can do in the time.
+        """
+        main = self._module.main
+        needed, where = peak(main.body, sizes)
+        if needed > self._limits.memory:
+            raise LeptonError(
+                f"the model needs {human_size(needed)} to run" + _with_sizes(sizes),
+                where.location if where is not None else main.location,
+                f"the memory budget is {human_size(self._limits.memory)}",
+                f"give smaller sizes with --sample-dim or --dim, or {RAISE_MEMORY}",
+            )
+        heaviest = max(main.body.ops, key=lambda op: _number(flops(op), sizes))
+        work = sum(_number(flops(op), sizes) for op in main.body.ops)
+        if self._session is None and work > self._seconds * _INTERPRETED_FLOPS:
+            raise LeptonError(
+                f"computing reference outputs takes {work:.3g} operations" + _with_sizes(sizes),
+                heaviest.location,
+                f"the interpreter would not be done after {self._seconds:.0f} seconds",
+                _MORE_TIME,
+            )
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is over."""
+        return self._left() <= 0
+
+    def restart_clock(self) -> None:
+        """Let what follows take the whole time again."""
+        self._deadline = time.monotonic() + self._seconds
+
+    def _left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def _interpret(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        from lepton_ir.interp import run
+
         try:
-            return list(self._session.run(None, feeds))
-        except Exception as error:
-            # ONNX Runtime's exceptions share no narrower base class.
+            return run(self._module, list(inputs.values()), deadline=self._deadline)
+        except TimeoutError:
+            raise self._too_slow(INTERPRETER) from None
+
+    def _run_session(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray] | None:
+        """Return ONNX Runtime's outputs, None where it crashes: then the interpreter takes its place."""
+        assert self._session is not None
+        feeds = dict(zip(self._session.inputs, inputs.values(), strict=False))
+        try:
+            found = self._session.run(feeds, self._left())
+            # A model may name an output several times, which ONNX Runtime gives once.
+            names = self._module.main.result_names
+            return [found[name] for name in names] if set(names) <= found.keys() else list(found.values())
+        except TimeoutError:
+            raise self._too_slow(ONNX_RUNTIME) from None
+        except CrashedError:
+            self._session, self.source = None, INTERPRETER
+            return None
+        except RefusedError as error:
             shapes = ", ".join(f"{name}: {list(array.shape)}" for name, array in inputs.items())
             raise LeptonError(
                 "ONNX Runtime cannot run the model on generated inputs",
-                where=shapes,
-                why=str(error).strip().splitlines()[0],
+                where=self._module.main.location,
+                why=str(error),
                 help="give the sizes of the model's dynamic dimensions: --sample-dim (compile) or --dim (verify)",
+                notes=[f"the inputs: {shapes}"],
             ) from error
+
+    def _too_slow(self, who: str) -> LeptonError:
+        return LeptonError(
+            f"{who} was not done with the reference outputs after {self._seconds:.0f} seconds",
+            self._module.main.location,
+            "the model computes much, or holds a loop that does not end",
+            _MORE_TIME,
+        )
+
+
+def _number(dim: Dim, sizes: Mapping[str, int]) -> int:
+    known = substitute(dim, {name: sizes.get(name, 1) for name in symbols(dim)})
+    return known if isinstance(known, int) else 0
+
+
+def _with_sizes(sizes: Mapping[str, int]) -> str:
+    return f" with {', '.join(f'{n} = {size}' for n, size in sizes.items())}" if sizes else ""
 
 
 def sample_reference(
@@ -99,14 +190,18 @@ def sample_reference(
     Raises:
         LeptonError: the model runs for none of them.
     """
+    runner.restart_clock()
     given = dict(dims or {})
     failure: LeptonError | None = None
     fallback: Reference | None = None
     for sizes in candidate_sizes(function, given):
         try:
+            runner.check_cost(sizes)
             reference = runner(sample_inputs(function, seed, sizes))
         except LeptonError as error:
             failure = failure or error
+            if runner.is_late:
+                break
             continue
         if all(_is_finite(a) for a in reference.outputs.values()):
             return reference
@@ -135,15 +230,11 @@ def _is_finite(array: np.ndarray) -> bool:
     return array.size > 0 and (array.dtype.kind not in "fc" or bool(np.isfinite(array).all()))
 
 
-def _open_session(path: Path) -> Any:
-    if path.suffix.lower() != ".onnx" or not has_onnxruntime():
+def _open_session(path: Path, seconds: float) -> Session | None:
+    if path.suffix.lower() != ".onnx" or not has_onnxruntime() or not sys.executable:
         return None
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception:
-        # Whatever ONNX Runtime cannot load, the interpreter judges; ORT's exceptions share no narrower base class.
+        return Session(path, seconds)
+    except (RefusedError, CrashedError, TimeoutError):
+        # Whatever ONNX Runtime cannot load, the interpreter judges.
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from lepton_ir.ir import DType, Function, TensorType, Value
 from lepton_ir.ir.dim import Dim, evaluate, symbols
 
 BATCH = 2
+_MOST_ELEMENTS = 1 << 22
+"""Inputs of many symbolic dimensions get smaller sizes, so that they stay below this."""
 LENGTHS = (64, 16, 128, 256, 512, 1024)
 """Sizes to try for symbolic dimensions other than the first of an input."""
 _LOOK_THROUGH = frozenset({"cast", "tensor.reshape", "tensor.expand", "tensor.slice", "tensor.transpose"})
@@ -30,7 +33,13 @@ def default_sizes(function: Function, length: int = LENGTHS[0]) -> dict[str, int
     first: set[str] = set()
     for argument in function.arguments:
         first |= symbols(argument.tensor.shape[0]) if argument.tensor.rank > 1 else frozenset()
-    return {name: BATCH if name in first else length for name in symbol_names(function)}
+    names = symbol_names(function)
+    while True:
+        sizes = {name: BATCH if name in first else length for name in names}
+        shapes = [[evaluate(d, sizes) for d in a.tensor.shape] for a in function.arguments]
+        if length <= BATCH or all(prod(shape) <= _MOST_ELEMENTS for shape in shapes):
+            return sizes
+        length //= 2
 
 
 def sample_inputs(function: Function, seed: int = 0, dims: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import DType, Module
+from lepton_ir.limits import Limits
 from lepton_ir.reference import ONNX_RUNTIME, Reference, ReferenceRunner, sample_reference
 
 TOLERANCE = {DType.F64: 1e-9, DType.F32: 1e-4, DType.F16: 1e-2, DType.BF16: 5e-2}
@@ -198,6 +199,8 @@ def verify(
     seed: int = 0,
     dims: Mapping[str, int] | None = None,
     tolerance: float | None = None,
+    limits: Limits | None = None,
+    external_data_root: str | Path | None = None,
 ) -> VerifyReport:
     """Compare a compiled model with the model that it was made from.
 
@@ -208,6 +211,8 @@ def verify(
         seed: seed of the first; the next ones count up.
         dims: sizes of symbolic dimensions.
         tolerance: largest allowed error relative to the largest reference value; :data:`TOLERANCE` by default.
+        limits: how much memory and time the model may take.
+        external_data_root: the folder of the files that the model keeps tensors in; the model's own by default.
 
     Raises:
         LeptonError: a file cannot be read, or there is nothing to compare with.
@@ -226,8 +231,8 @@ def verify(
         return VerifyReport(reference.source, compare_outputs(compiled(**reference.inputs), reference, tolerance), 1)
     from lepton_ir.compiler import import_model
 
-    module = model if isinstance(model, Module) else import_model(model)
-    runner = ReferenceRunner(module, None if isinstance(model, Module) else Path(model))
+    module = import_model(model, limits=limits, external_data_root=external_data_root)
+    runner = ReferenceRunner(module, None if isinstance(model, Module) else Path(model), limits)
     runs = []
     for i in range(samples):
         reference = sample_reference(runner, module.main, seed + i, dims)

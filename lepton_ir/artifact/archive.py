@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import re
+import stat
 import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,12 +14,16 @@ from typing import BinaryIO
 
 from lepton_ir.artifact.manifest import Entry
 from lepton_ir.diagnostics import LeptonError
+from lepton_ir.files import open_regular
 
 ALIGNMENT = 64
 _LOCAL_HEADER = 30
 _ZIP64_EXTRA = 20
 _PADDING_ID = 0xD935
 """The extra field that Android's zipalign uses for the same purpose."""
+
+_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
+"""Names of entries; none leads out of a folder."""
 
 Buffer = bytes | memoryview
 
@@ -71,7 +77,7 @@ class Archive(Mapping[str, memoryview]):
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 # An empty file cannot be mapped, and is no zip file either.
                 infos = zipfile.ZipFile(file).infolist()
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -82,20 +88,35 @@ class Archive(Mapping[str, memoryview]):
                 why=error.strerror or str(error),
                 help="check the path and its permissions",
             ) from error
-        except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError) as error:
+        except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError, EOFError, LookupError) as error:
             raise damaged(path, "it is not a zip file, or its end is missing") from error
         view = memoryview(self._map)
-        self._views = {info.filename: self._view(view, info) for info in infos}
+        self._views: dict[str, memoryview] = {}
+        end = 0
+        for info in sorted(infos, key=lambda i: i.header_offset):
+            start = self._start(view, info)
+            if info.header_offset < end or info.filename in self._views:
+                raise damaged(path, f"its entry {info.filename} lies over another one")
+            end = start + info.file_size
+            self._views[info.filename] = view[start:end]
 
-    def _view(self, view: memoryview, info: zipfile.ZipInfo) -> memoryview:
-        header = bytes(view[info.header_offset : info.header_offset + _LOCAL_HEADER])
-        if len(header) < _LOCAL_HEADER or header[:4] != b"PK\x03\x04" or info.compress_type != zipfile.ZIP_STORED:
+    def _start(self, view: memoryview, info: zipfile.ZipInfo) -> int:
+        """Return where the data of an entry begins."""
+        if not _NAME.fullmatch(info.filename):
+            raise damaged(self.path, f"it has an entry {info.filename!r}, which Lepton does not write")
+        at = max(0, info.header_offset)
+        header = bytes(view[at : at + _LOCAL_HEADER])
+        plain = info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size
+        # Bit 0 is encryption; the upper half of the attributes is a file mode, and a link's is no plain file's.
+        plain = plain and not info.flag_bits & 1 and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+        if at != info.header_offset or len(header) < _LOCAL_HEADER or header[:4] != b"PK\x03\x04" or not plain:
             raise damaged(self.path, f"the header of its entry {info.filename} is not what Lepton writes")
         name_size, extra_size = struct.unpack("<HH", header[26:30])
-        start = info.header_offset + _LOCAL_HEADER + name_size + extra_size
-        if start % ALIGNMENT or start + info.file_size > len(view):
+        name = bytes(view[at + _LOCAL_HEADER : at + _LOCAL_HEADER + name_size])
+        start = at + _LOCAL_HEADER + name_size + extra_size
+        if name != info.filename.encode() or start % ALIGNMENT or start + info.file_size > len(view):
             raise damaged(self.path, f"its entry {info.filename} does not lie where it should")
-        return view[start : start + info.file_size]
+        return start
 
     def __getitem__(self, name: str) -> memoryview:
         if name not in self._views:

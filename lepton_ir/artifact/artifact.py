@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from lepton_ir.artifact import tensors
 from lepton_ir.artifact.archive import Archive, ArchiveWriter, damaged
-from lepton_ir.artifact.manifest import FORMAT, FORMAT_VERSION, Manifest, TensorSpec
+from lepton_ir.artifact.manifest import FORMAT, FORMAT_VERSION, Manifest, TensorSpec, typed
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.files import written_aside
 
@@ -134,7 +134,7 @@ class _Texts(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         if TEXTS + name not in self._archive:
             raise KeyError(name)
-        return str(self._archive[TEXTS + name], "utf-8")
+        return str(self._archive[TEXTS + name], "utf-8", "replace")
 
     def __iter__(self) -> Iterator[str]:
         return (name.removeprefix(TEXTS) for name in self._archive if name.startswith(TEXTS))
@@ -146,8 +146,8 @@ class _Texts(Mapping[str, str]):
 def _read_manifest(archive: Archive) -> Manifest:
     try:
         data = json.loads(bytes(archive[MANIFEST]))
-        found, version = data["format"], int(data["format_version"])
-    except (ValueError, KeyError, TypeError) as error:
+        found, version = data["format"], typed(data, "format_version", int)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged(archive.path, "its manifest cannot be read") from error
     if found != FORMAT:
         raise damaged(archive.path, f"its manifest is of the format {found!r}")
@@ -157,12 +157,17 @@ def _read_manifest(archive: Archive) -> Manifest:
             where=str(archive.path),
             why=f"its format has version {version}, this Lepton reads version {FORMAT_VERSION}",
             help="compile the model again with this Lepton, or use the Lepton that it was compiled with: "
-            + str(data.get("versions", {}).get("lepton", "unknown")),
+            + _version_of(data),
         )
     try:
         return Manifest.from_json(data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(archive.path, f"its manifest is not complete: {error}") from error
+
+
+def _version_of(data: Mapping[str, Any]) -> str:
+    versions = data.get("versions")
+    return str(versions.get("lepton", "unknown")) if isinstance(versions, Mapping) else "unknown"
 
 
 def _check_hashes(archive: Archive, manifest: Manifest) -> None:

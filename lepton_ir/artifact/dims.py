@@ -6,6 +6,9 @@ import ast
 
 from lepton_ir.ir.dim import FUNCTIONS, Dim, sym
 
+_LONGEST = 4096
+"""Python's parser goes as deep as the text tells it to."""
+
 
 def dim_to_json(dim: Dim) -> int | str:
     """Return a number, or the text of an expression."""
@@ -22,15 +25,17 @@ def dim_from_json(value: int | str) -> Dim:
         raise ValueError(f"{value!r} is not a dimension")
     if isinstance(value, int):
         return value
+    if len(value) > _LONGEST:
+        raise ValueError(f"a dimension is spelled in {len(value)} characters")
     try:
         return _read(ast.parse(value, mode="eval").body)
-    except (SyntaxError, RecursionError) as error:
+    except (SyntaxError, RecursionError, MemoryError, ArithmeticError) as error:
         raise ValueError(f"{value!r} is not a dimension") from error
 
 
 def _read(node: ast.expr) -> Dim:
     match node:
-        case ast.Constant(value=int(number)):
+        case ast.Constant(value=int(number)) if not isinstance(number, bool):
             return number
         case ast.Name(id=name):
             return sym(name)
@@ -43,5 +48,8 @@ def _read(node: ast.expr) -> Dim:
         case ast.BinOp(left=left, op=ast.Mult(), right=right):
             return _read(left) * _read(right)
         case ast.Call(func=ast.Name(id=name), args=[left, right]) if name in FUNCTIONS:
-            return FUNCTIONS[name](_read(left), _read(right))
+            divisor = _read(right)
+            if name not in ("min", "max") and isinstance(divisor, int) and divisor < 1:
+                raise ValueError(f"{ast.unparse(node)!r} divides by {divisor}")
+            return FUNCTIONS[name](_read(left), divisor)
     raise ValueError(f"{ast.unparse(node)!r} is not a dimension")

@@ -6,15 +6,17 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from lepton_ir.artifact.dims import dim_from_json, dim_to_json
 from lepton_ir.ir.dim import Dim, evaluate, symbols
 from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type, UnrankedType
 from lepton_ir.target import Target
 
+T = TypeVar("T")
 FORMAT = "lepton-artifact"
 FORMAT_VERSION = 2
+_ANY_SIZE = 1 << 62
 _PACKAGES = {"lepton": "lepton-ir", "tvm": "apache-tvm", "tvm-ffi": "apache-tvm-ffi", "onnx": "onnx", "numpy": "numpy"}
 
 
@@ -33,7 +35,7 @@ class TensorSpec:
         type_ = type_from_json(data)
         if not isinstance(type_, TensorType):
             raise ValueError(f"{data['name']} is no tensor")
-        return TensorSpec(str(data["name"]), type_)
+        return TensorSpec(typed(data, "name", str), type_)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.type}"
@@ -120,9 +122,10 @@ class Condition:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Condition:
-        return Condition(
-            dim_from_json(data["left"]), str(data["relation"]), dim_from_json(data["right"]), str(data["where"])
-        )
+        relation = typed(data, "relation", str)
+        if relation not in ("==", "<="):
+            raise ValueError(f"{relation!r} is no relation")
+        return Condition(dim_from_json(data["left"]), relation, dim_from_json(data["right"]), typed(data, "where", str))
 
     def __str__(self) -> str:
         return f"{self.left} {self.relation} {self.right}"
@@ -222,22 +225,61 @@ class Manifest:
         Raises:
             KeyError, TypeError, ValueError: it is no manifest of this version.
         """
+        target = typed(data, "target", dict)
+        typed({"kind": "", **target}, "kind", str)
+        _texts(typed({"features": [], **target}, "features", list))
+        versions, kernels = typed(data, "versions", dict), typed(data, "kernels", dict)
+        _texts(list(versions.values()))
         return Manifest(
-            name=str(data["name"]),
-            inputs=tuple(spec_of(str(s["name"]), type_from_json(s)) for s in data["inputs"]),
-            outputs=tuple(spec_of(str(s["name"]), type_from_json(s)) for s in data["outputs"]),
-            weights=tuple(TensorSpec.from_json(s) for s in data["weights"]),
-            conditions=tuple(Condition.from_json(c) for c in data["conditions"]),
-            target=dict(data["target"]),
-            machine=str(data["machine"]),
-            options=dict(data["options"]),
-            versions=dict(data["versions"]),
-            statistics=dict(data["statistics"]),
-            kernels=dict(data["kernels"]),
-            host=tuple(dict(entry) for entry in data["host"]),
-            entries={name: Entry(str(e["sha256"]), int(e["size"])) for name, e in data["entries"].items()},
-            format_version=int(data["format_version"]),
+            name=typed(data, "name", str),
+            inputs=_named(data, "inputs"),
+            outputs=_named(data, "outputs"),
+            weights=_weights(data),
+            conditions=tuple(Condition.from_json(c) for c in typed(data, "conditions", list)),
+            target=target,
+            machine=typed(data, "machine", str),
+            options=typed(data, "options", dict),
+            versions=versions,
+            statistics=typed(data, "statistics", dict),
+            kernels={name: typed(kernels, name, dict) for name in kernels},
+            host=tuple(typed({"entry": entry}, "entry", dict) for entry in typed(data, "host", list)),
+            entries={
+                name: Entry(typed(e, "sha256", str), typed(e, "size", int))
+                for name, e in typed(data, "entries", dict).items()
+            },
+            format_version=typed(data, "format_version", int),
         )
+
+
+def typed(data: Any, key: str, kind: type[T]) -> T:
+    """Return ``data[key]``.
+
+    Raises:
+        KeyError, TypeError: it is not there, or is not of the JSON type that it must be.
+    """
+    value = data[key]
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"{key} is {value!r:.60}")
+    return value
+
+
+def _named(data: Mapping[str, Any], key: str) -> tuple[Spec, ...]:
+    specs = tuple(spec_of(typed(s, "name", str), type_from_json(s)) for s in typed(data, key, list))
+    if len({s.name for s in specs}) < len(specs) and key != "outputs":
+        raise ValueError(f"two of its {key} have one name")
+    return specs
+
+
+def _weights(data: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+    specs = tuple(TensorSpec.from_json(s) for s in typed(data, "weights", list))
+    if len({s.name for s in specs}) < len(specs):
+        raise ValueError("two of its weights have one name")
+    return specs
+
+
+def _texts(values: Sequence[Any]) -> None:
+    if not all(isinstance(v, str) for v in values):
+        raise TypeError(f"{values!r:.60} are not all text")
 
 
 def installed_versions() -> dict[str, str]:

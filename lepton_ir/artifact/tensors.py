@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
+from typing import Any
 
 import numpy as np
 
-from lepton_ir.artifact.manifest import TensorSpec
+from lepton_ir.artifact.manifest import TensorSpec, typed
 from lepton_ir.ir.types import SAFETENSORS, DType
 
 ALIGNMENT = 64
@@ -85,22 +87,34 @@ def decode(data: memoryview, specs: Mapping[str, TensorSpec]) -> dict[str, np.nd
     (size,) = struct.unpack("<Q", data[:8])
     if size > len(data) - 8:
         raise ValueError("the header is longer than the file")
-    header = json.loads(bytes(data[8 : 8 + size]))
+    try:
+        header = json.loads(bytes(data[8 : 8 + size]))
+    except RecursionError:
+        raise ValueError("the header is nested too deeply") from None
+    if not isinstance(header, dict):
+        raise ValueError("the header is no object")
     body = data[8 + size :]
     return {key: _array(key, header, body, spec) for key, spec in specs.items()}
 
 
-def _array(key: str, header: Mapping[str, dict[str, list[int]]], body: memoryview, spec: TensorSpec) -> np.ndarray:
-    entry = header.get(key)
-    if entry is None:
+def _array(key: str, header: Mapping[str, Any], body: memoryview, spec: TensorSpec) -> np.ndarray:
+    if key not in header:
         raise ValueError(f"tensor {key} is missing")
-    start, end = entry["data_offsets"]
+    entry = header[key]
+    start, end = _numbers(entry, "data_offsets")
     dtype = spec.type.dtype
-    shape = entry["shape"] if dtype in SAFETENSORS else spec.type.static_shape
-    count = int(np.prod(shape, dtype=np.int64))
+    shape = _numbers(entry, "shape") if dtype in SAFETENSORS else spec.type.static_shape
     fits = len(shape) == spec.type.rank and all(
         a == b for a, b in zip(shape, spec.type.shape, strict=True) if isinstance(b, int)
     )
-    if not fits or not 0 <= start <= end <= len(body) or end - start != count * dtype.numpy.itemsize:
+    nbytes = prod(shape) * dtype.numpy.itemsize
+    if not fits or not 0 <= start <= end <= len(body) or end - start != nbytes:
         raise ValueError(f"tensor {key} is not a {spec.type}")
     return np.frombuffer(body[start:end], dtype.numpy).reshape(tuple(shape))
+
+
+def _numbers(entry: Any, key: str) -> list[int]:
+    numbers = typed(entry, key, list)
+    if not all(type(n) is int and n >= 0 for n in numbers):
+        raise ValueError(f"{key} is {numbers!r:.60}")
+    return numbers

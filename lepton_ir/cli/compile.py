@@ -11,14 +11,20 @@ import typer
 from lepton_ir.cli.options import (
     ArchOption,
     DimOption,
+    ExternalDataRootOption,
     JsonOption,
     LoadOption,
+    MaxMemoryOption,
+    MaxNodesOption,
     McpuOption,
     OptLevelOption,
     SeedOption,
     TargetOption,
+    TimeLimitOption,
     parse_dims,
+    parse_limits,
 )
+from lepton_ir.limits import MOST_NODES, MOST_SECONDS
 
 if TYPE_CHECKING:
     from lepton_ir.artifact import Artifact
@@ -45,6 +51,10 @@ def compile(
     tolerance: Annotated[float | None, typer.Option("--tolerance", help="Largest relative error allowed.")] = None,
     seed: SeedOption = 0,
     dump_dir: Annotated[Path | None, typer.Option("--dump-dir", help="Folder for the IR after every pass.")] = None,
+    external_data_root: ExternalDataRootOption = None,
+    max_memory: MaxMemoryOption = None,
+    max_nodes: MaxNodesOption = MOST_NODES,
+    time_limit: TimeLimitOption = MOST_SECONDS,
     load: LoadOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -58,8 +68,11 @@ def compile(
 
     `leptonc compile resnet50.onnx --target cuda --arch sm_90`
     """
+    from rich.markup import escape
+
     from lepton_ir.cli.console import PhaseReporter, print_json, stderr
     from lepton_ir.compiler import CompileOptions, compile_with_report
+    from lepton_ir.diagnostics import printable
     from lepton_ir.target import parse_target
 
     if load:
@@ -77,11 +90,13 @@ def compile(
         tolerance,
         seed,
         dump_dir,
+        parse_limits(max_memory, max_nodes, time_limit),
+        external_data_root,
     )
     path = output or Path(model.name).with_suffix(".lepton")
     console = stderr()
     started = time.perf_counter()
-    console.print(f"[bold]compiling[/] {model} for {options.target}", highlight=False)
+    console.print(f"[bold]compiling[/] {escape(printable(str(model)))} for {options.target}", highlight=False)
     with PhaseReporter(console, quiet=json).running() as phases:
         compilation = compile_with_report(model, options, phases)
         phases("write")

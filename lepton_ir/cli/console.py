@@ -10,8 +10,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lepton_ir.cli import interrupt
+from lepton_ir.diagnostics import printable
 
 
 class PhaseReporter:
@@ -75,8 +77,13 @@ def key_value_table(title: str, rows: Mapping[str, object]) -> Table:
     table.add_column(style="bold")
     table.add_column()
     for key, value in rows.items():
-        table.add_row(key, str(value))
+        table.add_row(plain(key), plain(str(value)))
     return table
+
+
+def plain(text: str) -> Text:
+    """Return text that may come from a stranger's file: no markup, no terminal escapes."""
+    return Text("\n".join(map(printable, text.split("\n"))))
 
 
 def human_bytes(count: float) -> str:

@@ -8,8 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from lepton_ir.cli.options import DimOption, JsonOption, parse_dims
-from lepton_ir.diagnostics import LeptonError
+from lepton_ir.cli.options import (
+    DimOption,
+    ExternalDataRootOption,
+    JsonOption,
+    MaxMemoryOption,
+    MaxNodesOption,
+    parse_dims,
+    parse_limits,
+)
+from lepton_ir.diagnostics import LeptonError, printable
+from lepton_ir.limits import MOST_NODES, Limits
 
 
 def inspect(
@@ -17,6 +26,9 @@ def inspect(
     text: Annotated[str | None, typer.Option("--text", help="Print a text of an artifact, such as module.lir.")] = None,
     ir: Annotated[bool, typer.Option("--ir", help="Print the model as Lepton IR.")] = False,
     dim: DimOption = None,
+    external_data_root: ExternalDataRootOption = None,
+    max_memory: MaxMemoryOption = None,
+    max_nodes: MaxNodesOption = MOST_NODES,
     json: JsonOption = False,
 ) -> None:
     """Show inputs, outputs, operators, parameters, FLOPs and unsupported operators of MODEL.
@@ -32,7 +44,7 @@ def inspect(
     if model.suffix == ".lepton":
         facts = _artifact_facts(model, text)
     else:
-        facts = _model_facts(model, parse_dims(dim), ir)
+        facts = _model_facts(model, parse_dims(dim), ir, parse_limits(max_memory, max_nodes), external_data_root)
     if facts is None:
         return
     if json:
@@ -52,7 +64,7 @@ def _artifact_facts(path: Path, text: str | None) -> dict[str, Any] | None:
     if text is not None:
         if text not in artifact.texts:
             raise LeptonError(f"the artifact has no text {text}", help=f"it has: {', '.join(artifact.texts)}")
-        print(artifact.texts[text])
+        _print_text(artifact.texts[text])
         return None
     facts = artifact.manifest.to_json()
     facts["texts"] = list(artifact.texts)
@@ -60,13 +72,15 @@ def _artifact_facts(path: Path, text: str | None) -> dict[str, Any] | None:
     return {"artifact": str(path), **facts}
 
 
-def _model_facts(path: Path, dims: dict[str, int], ir: bool) -> dict[str, Any] | None:
+def _model_facts(
+    path: Path, dims: dict[str, int], ir: bool, limits: Limits, external_data_root: Path | None
+) -> dict[str, Any] | None:
     from lepton_ir.analysis.cost import flops
     from lepton_ir.compiler import import_model
     from lepton_ir.reference import input_names, output_names
 
     try:
-        module = import_model(path, dims)
+        module = import_model(path, dims, limits=limits, external_data_root=external_data_root)
     except LeptonError as error:
         if len(error.diagnostics) == 1 and not str(error.diagnostics[0].where):
             raise
@@ -74,7 +88,7 @@ def _model_facts(path: Path, dims: dict[str, int], ir: bool) -> dict[str, Any] |
     if ir:
         from lepton_ir.text import print_module
 
-        print(print_module(module))
+        _print_text(print_module(module))
         return None
     main = module.main
     total: Any = 0
@@ -91,6 +105,11 @@ def _model_facts(path: Path, dims: dict[str, int], ir: bool) -> dict[str, Any] |
         "flops": total if isinstance(total, int) else str(total),
         "unsupported": [],
     }
+
+
+def _print_text(text: str) -> None:
+    # It has names out of a stranger's file, and the terminal obeys escapes.
+    print("\n".join(map(printable, text.split("\n"))))
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -113,12 +113,16 @@ def _guarded(arguments: list[str], debug: bool) -> int:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    from lepton_ir.diagnostics import printable
+
+    print(f"warning: {printable(str(message), 2000)}", file=sys.stderr)
 
 
 def _report_internal(error: Exception) -> int:
+    from lepton_ir.diagnostics import printable
+
     first_line = (str(error).strip().splitlines() or [""])[0]
-    reason = first_line or type(error).__name__
+    reason = printable(first_line, 2000) or type(error).__name__
     print(
         f"error: internal error in Lepton\n  because: {type(error).__name__}: {reason}\n"
         "  help: this is a bug; run again with --debug and report the traceback",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lepton_ir.diagnostics import LeptonError
+from lepton_ir.limits import MOST_NODES, MOST_SECONDS, Limits, default_memory
 
 TargetOption = Annotated[str, typer.Option("--target", help="cpu, cuda, rocm or opencl; see `leptonc targets`.")]
 McpuOption = Annotated[
@@ -23,6 +25,22 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the generated i
 LoadOption = Annotated[
     list[str] | None, typer.Option("--load", help="Python file with passes, patterns or operators; may be repeated.")
 ]
+
+ExternalDataRootOption = Annotated[
+    Path | None,
+    typer.Option("--external-data-root", help="Folder of the model's data files, instead of the model's own."),
+]
+MaxMemoryOption = Annotated[
+    float | None, typer.Option("--max-memory", min=0, help="GiB that the model's tensors may take; half of memory.")
+]
+MaxNodesOption = Annotated[int, typer.Option("--max-nodes", min=1, help="Nodes, functions and loops expanded.")]
+TimeLimitOption = Annotated[float, typer.Option("--time-limit", min=0, help="Seconds for the reference outputs.")]
+
+
+def parse_limits(max_memory: float | None, max_nodes: int = MOST_NODES, time_limit: float = MOST_SECONDS) -> Limits:
+    """Return the limits that the options give; memory is in GiB."""
+    memory = default_memory() if max_memory is None else int(max_memory * (1 << 30))
+    return Limits(memory, max_nodes, time_limit)
 
 
 def parse_dims(texts: list[str] | None) -> dict[str, int]:

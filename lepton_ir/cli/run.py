@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lepton_ir.cli.options import DimOption, JsonOption, SeedOption, ThreadsOption, parse_dims
-from lepton_ir.diagnostics import LeptonError
+from lepton_ir.diagnostics import LeptonError, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,11 +50,10 @@ def run(
         print_json({"outputs": summary, "checks": checks})
     else:
         for name, facts in summary.items():
-            print(
-                f"{name}: {facts['dtype']}{facts['shape']} min {facts['min']} max {facts['max']} mean {facts['mean']}"
-            )
+            numbers = f"min {facts['min']} max {facts['max']} mean {facts['mean']}"
+            print(f"{printable(name)}: {facts['dtype']}{facts['shape']} {numbers}")
         for check in checks:
-            print(f"{check['output']}: {check['text']}")
+            print(f"{printable(check['output'])}: {check['text']}")
     if not all(check["ok"] for check in checks):
         raise typer.Exit(EXIT_CHECK_FAILED)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ def run(
     *,
     observe: Observer | None = None,
     function: str = "main",
+    deadline: float | None = None,
 ) -> list[np.ndarray]:
     """Return the outputs of a module for some inputs.
 
@@ -31,11 +33,13 @@ def run(
         inputs: arrays in the order of the arguments, or by name (unnamed arguments are ``input0``, ``input1``, ...).
         observe: called after every operation, those inside regions included, with it and its results.
         function: what to run.
+        deadline: when to give up, by ``time.monotonic()``.
 
     Raises:
+        TimeoutError: the deadline is over.
         LeptonError: the inputs do not fit, or an operation fails; the message names it and its location.
     """
-    return list(Interpreter(module, observe).run(inputs, function))
+    return list(Interpreter(module, observe, deadline).run(inputs, function))
 
 
 class Interpreter:
@@ -44,11 +48,13 @@ class Interpreter:
     Args:
         module: a valid module.
         observe: called after every operation with it and its results.
+        deadline: when to give up, by ``time.monotonic()``; asked before every operation and every trip of a loop.
     """
 
-    def __init__(self, module: Module, observe: Observer | None = None) -> None:
+    def __init__(self, module: Module, observe: Observer | None = None, deadline: float | None = None) -> None:
         self.module = module
         self.observe = observe
+        self.deadline = deadline
         self._dying: dict[Block, dict[Operation, list[Value]]] = {}
 
     def run(self, inputs: Sequence[Any] | Mapping[str, Any], function: str = "main") -> Sequence[Any]:
@@ -67,6 +73,11 @@ class Interpreter:
                 raise LeptonError(f"the input {argument.name or f'input{i}'} does not fit", why=str(e)) from e
         with np.errstate(all="ignore"):
             return frame.region(function.region, arguments)
+
+    def check_time(self) -> None:
+        """Raise TimeoutError once the deadline is over."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise TimeoutError
 
     def _function(self, name: str) -> Function:
         function = self.module.functions.get(name)
@@ -129,6 +140,7 @@ class Frame:
 
     def region(self, region: Region, arguments: Sequence[Any] = ()) -> Sequence[Any]:
         """Run a region on the values of its arguments and return what its terminator gives."""
+        self.interpreter.check_time()
         block, values, outer = region.block, self._values, self.env
         self.env = dict(outer)  # A dimension that the region's data decides may differ the next time.
         for argument, value in zip(block.arguments, arguments, strict=True):
@@ -146,9 +158,10 @@ class Frame:
         return operands
 
     def _execute(self, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
+        self.interpreter.check_time()
         try:
             results = self._results(op, operands)
-        except LeptonError:
+        except (LeptonError, TimeoutError):
             raise
         except DataError as e:
             raise LeptonError(str(e), op.location, why=f"{op.name} has no meaning for it") from e

@@ -16,6 +16,18 @@ from typing import TypeAlias, Union
 Dim: TypeAlias = Union[int, "Expr"]
 Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
 
+MOST_TERMS = 1024
+"""Products of sums grow exponentially; the shapes of real networks have a handful of terms."""
+HIGHEST_POWER = 64
+LARGEST_COEFFICIENT = 1 << 128
+MOST_NESTED = 32
+MOST_ATOMS = 4096
+"""Names in the whole expression, written out."""
+
+
+class DimError(ValueError):
+    """A dimension is an expression too large to calculate with."""
+
 
 @dataclass(frozen=True)
 class Sym:
@@ -29,6 +41,11 @@ class Sym:
     @cached_property
     def key(self) -> str:
         return self.name
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """How many names it has, and how deeply functions are nested in it."""
+        return 1, 0
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,12 @@ class Func:
     @cached_property
     def key(self) -> str:
         return str(self)
+
+    @cached_property
+    def extent(self) -> tuple[int, int]:
+        """How many names it has, and how deeply functions are nested in it."""
+        sides = [d.extent for d in (self.lhs, self.rhs) if isinstance(d, Expr)]
+        return 1 + sum(names for names, _ in sides), 1 + max((depth for _, depth in sides), default=0)
 
 
 Atom: TypeAlias = Sym | Func
@@ -63,6 +86,12 @@ class Expr:
     def _hash(self) -> int:
         return hash(self.terms)
 
+    @cached_property
+    def extent(self) -> tuple[int, int]:
+        """How many names it has, and how deeply functions are nested in it."""
+        atoms = [(atom.extent, power) for mono, _ in self.terms for atom, power in mono]
+        return sum(names * power for (names, _), power in atoms), max(depth for (_, depth), _ in atoms)
+
     def __add__(self, other: Dim) -> Dim:
         acc = dict(self.terms)
         for mono, coef in _terms(other):
@@ -70,6 +99,8 @@ class Expr:
         return _make(acc)
 
     def __mul__(self, other: Dim) -> Dim:
+        if isinstance(other, Expr) and len(self.terms) * len(other.terms) > MOST_TERMS:
+            raise DimError(f"a dimension is a sum of more than {MOST_TERMS} terms")
         acc: dict[Monomial, int] = {}
         for ma, ca in self.terms:
             for mb, cb in _terms(other):
@@ -143,7 +174,23 @@ def _make(acc: Mapping[Monomial, int]) -> Dim:
         return 0
     if len(kept) == 1 and () in kept:
         return kept[()]
-    return Expr(tuple(sorted(kept.items(), key=_term_order)))
+    _check_terms(kept)
+    return _checked(Expr(tuple(sorted(kept.items(), key=_term_order))))
+
+
+def _check_terms(terms: Mapping[Monomial, int]) -> None:
+    # Before anything is sorted or spelled: that writes powers out.
+    if len(terms) > MOST_TERMS or any(abs(c) > LARGEST_COEFFICIENT for c in terms.values()):
+        raise DimError("a dimension is an expression of too many terms, or of too large numbers")
+    if any(power > HIGHEST_POWER for mono in terms for _, power in mono):
+        raise DimError(f"a dimension is a power of more than {HIGHEST_POWER}")
+
+
+def _checked(expr: Expr) -> Expr:
+    names, depth = expr.extent
+    if names > MOST_ATOMS or depth > MOST_NESTED:
+        raise DimError("a dimension is an expression of too many names, or of too many divisions inside of each other")
+    return expr
 
 
 def _divide_exactly(a: Dim, b: Dim) -> Dim | None:
@@ -163,7 +210,7 @@ def _divide_exactly(a: Dim, b: Dim) -> Dim | None:
 
 
 def _func(fn: str, a: Dim, b: Dim) -> Dim:
-    return Expr(((((Func(fn, a, b), 1),), 1),))
+    return _checked(Expr(((((Func(fn, a, b), 1),), 1),)))
 
 
 def floordiv(a: Dim, b: Dim) -> Dim:

@@ -51,7 +51,7 @@ class PassManager:
             try:
                 changed |= self._run_one(pass_, module, ctx)
             except Exception as error:
-                raise self._explain(error, index, before) from error
+                raise self._explain(error, index, before, module) from error
         return changed
 
     def _run_one(self, pass_: Pass, module: Module, ctx: PassContext) -> bool:
@@ -68,7 +68,7 @@ class PassManager:
             _check_properties(pass_, module, pass_.ensures, "ensures")
         return changed
 
-    def _explain(self, error: Exception, index: int, before: Module | None) -> LeptonError:
+    def _explain(self, error: Exception, index: int, before: Module | None, module: Module) -> LeptonError:
         notes = [f"in the pipeline {print_pipeline(self.passes)}"] if len(self.passes) > 1 else []
         if before is not None and self.reproducer is not None:
             write_reproducer(self.reproducer, before, print_pipeline(self.passes[index:]))
@@ -80,6 +80,7 @@ class PassManager:
             return LeptonError(f"the pass {name} failed", first.where, why, first.help, (*first.notes, *notes))
         return LeptonError(
             f"the pass {name} failed",
+            next((f.location for f in module.functions.values()), None),
             why=f"{type(error).__name__}: {error}",
             help="this is a bug in the pass; a reproducer helps to report it",
             notes=notes,

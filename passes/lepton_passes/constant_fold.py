@@ -22,14 +22,20 @@ class ConstantFold(Pass):
     Attributes:
         max_growth: bytes by which the result may be larger than the operands, so that an expanded scalar does
             not become a large weight. The weights of anchors are computed whatever their size.
+        max_total: bytes by which all results of one run may be larger than their operands, weights included; many
+            small expansions cost as much as a large one.
     """
 
     max_growth: int = 1 << 18
+    max_total: int = 1 << 32
 
     def run(self, module: Module, ctx: PassContext) -> bool:
-        before = ctx.control.done
+        before, left = ctx.control.done, self.max_total
         for op in module.walk():
-            if self._foldable(op) and not self._fold(op, ctx):
+            if not self._foldable(op) or _growth(op) > left:
+                continue
+            left -= max(0, _growth(op))
+            if not self._fold(op, ctx):
                 ctx.count(self.name, "failed")
         if ctx.control.done == before:
             return False
@@ -41,22 +47,19 @@ class ConstantFold(Pass):
             return False
         if op.has_side_effects or op.is_terminator or type(op).evaluate is CoreOperation.evaluate:
             return False
-        constants = [constant_of(v) for v in op.present_operands]
-        if any(c is None for c in constants):
+        if any(constant_of(v) is None for v in op.present_operands):
             return False
         if not all(isinstance(r.type, TensorType) and r.type.is_static for r in op.results):
             return False
         if any(_is_symbolic(v) for v in op.attributes.values()):
             return False
-        given = sum(c.nbytes for c in constants if c is not None)
-        made = sum(prod(r.tensor.static_shape) * r.tensor.dtype.numpy.itemsize for r in op.results)
-        return made <= given + self.max_growth or _is_weight(op)
+        return _growth(op) <= self.max_growth or _is_weight(op)
 
     def _fold(self, op: CoreOperation, ctx: PassContext) -> bool:
         operands = [None if v is None else op_array(v) for v in op.operands]
         try:
             values = op.evaluate(*operands)
-        except (ArithmeticError, ValueError, TypeError, IndexError):
+        except (ArithmeticError, ValueError, TypeError, IndexError, MemoryError):
             # The program may never reach it; if it does, it fails there, as it would have without folding.
             return False
         arrays = list(values) if isinstance(values, (tuple, list)) else [values]
@@ -65,6 +68,12 @@ class ConstantFold(Pass):
         builder = Builder.before_op(op)
         op.replace_with([_constant(builder, a, r) for a, r in zip(arrays, op.results, strict=True)])
         return True
+
+
+def _growth(op: CoreOperation) -> int:
+    """Return by how many bytes the results of a foldable operation are larger than its operands."""
+    given = sum(op_array(v).nbytes for v in op.present_operands)
+    return sum(prod(r.tensor.static_shape) * r.tensor.dtype.numpy.itemsize for r in op.results) - given
 
 
 def _is_weight(op: Operation) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lepton_ir.analysis.cost import cost
 from lepton_ir.backend import BuildResult, KernelInfo
-from lepton_ir.diagnostics import Diagnostic
+from lepton_ir.diagnostics import Diagnostic, LeptonError
 from lepton_ir.ir import Module
 from lepton_ir.ir.core import Operation, Value
 from lepton_ir.rewrite import constant_array
@@ -72,16 +72,32 @@ class TvmBackend:
 
 def lower_kernels(kernels: list[Operation], target: Target) -> dict[str, PrimFunc]:
     """Return the function of every kernel symbol."""
-    if target.is_gpu:
-        from lepton_backends.tvm.schedules.gpu import lower_kernel_gpu
-
-        return {symbol: lower_kernel_gpu(op, target, symbol) for symbol, op in _distinct(kernels).items()}
-    from lepton_backends.tvm.emit.lower import lower_kernel
-
     calls: dict[str, list[Operation]] = {}
     for op in kernels:
         calls.setdefault(str(op.attributes["symbol"]), []).append(op)
-    return {symbol: lower_kernel(ops[0], target, symbol, _constants(ops)) for symbol, ops in calls.items()}
+    return {symbol: _lowered(ops, target, symbol) for symbol, ops in calls.items()}
+
+
+def _lowered(kernels: list[Operation], target: Target, symbol: str) -> PrimFunc:
+    """Return the function of kernels that are equal but for the constants that they get."""
+    try:
+        if target.is_gpu:
+            from lepton_backends.tvm.schedules.gpu import lower_kernel_gpu
+
+            return lower_kernel_gpu(kernels[0], target, symbol)
+        from lepton_backends.tvm.emit.lower import lower_kernel
+
+        return lower_kernel(kernels[0], target, symbol, _constants(kernels))
+    except LeptonError:
+        raise
+    except Exception as error:
+        # TVM's errors share no narrower base class, and do not say which of the model's nodes they are about.
+        raise LeptonError(
+            f"no code can be generated for the kernel {symbol}",
+            kernels[0].location,
+            f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}",
+            "this is a bug in Lepton's TVM backend; please report it with the model",
+        ) from error
 
 
 def _distinct(kernels: list[Operation]) -> dict[str, Operation]:

@@ -13,7 +13,8 @@ _A = AttributeProto
 
 
 def attribute_value(attribute: AttributeProto) -> Any:
-    """Return the value: numbers, text, tuples of them, TensorProto, GraphProto or TypeProto.
+    """Return the value: numbers, text, tuples of them, TensorProto, SparseTensorProto, GraphProto or
+    TypeProto.
 
     Raises:
         UnsupportedError: the attribute is of a kind that has no meaning here.
@@ -35,6 +36,8 @@ def attribute_value(attribute: AttributeProto) -> Any:
         return attribute.t
     if kind == _A.GRAPH:
         return attribute.g
+    if kind == _A.SPARSE_TENSOR:
+        return attribute.sparse_tensor
     if kind == _A.TYPE_PROTO:
         return attribute.tp
     raise UnsupportedError(f"its attribute {attribute.name} is of the kind {_A.AttributeType.Name(kind)}")

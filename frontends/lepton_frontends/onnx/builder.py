@@ -9,6 +9,7 @@ import numpy as np
 
 from lepton_frontends.onnx.rules import UnsupportedError
 from lepton_frontends.onnx.runtime_values import MOST_CHOICES, ChoiceNeededError, bound_dims, partial_dims
+from lepton_ir.analysis.memory import working_types
 from lepton_ir.analysis.shape_value import symbolic_value
 from lepton_ir.ir.builder import Builder
 from lepton_ir.ir.core import Block, Value
@@ -16,6 +17,7 @@ from lepton_ir.ir.core import Operation as CoreOperation
 from lepton_ir.ir.dim import Dim, product
 from lepton_ir.ir.opdef import BY_BUILDER_NAME, Operation
 from lepton_ir.ir.types import DType, TensorType
+from lepton_ir.limits import RAISE_MEMORY, type_problem
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -59,10 +61,18 @@ class OnnxBuilder(Builder):
         if isinstance(op, Operation):
             try:
                 op.verify()
+                self._check_size(op)
             except BaseException:
                 op.erase()
                 raise
         return inserted
+
+    def _check_size(self, op: Operation) -> None:
+        if op.name == "const":
+            return
+        problem = next(filter(None, (type_problem(t, self.importer.reader.memory) for t in working_types(op))), "")
+        if problem:
+            raise UnsupportedError(f"it computes {problem}", RAISE_MEMORY)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         cls = BY_BUILDER_NAME.get(name)
@@ -92,7 +102,7 @@ class OnnxBuilder(Builder):
         try:
             with np.errstate(all="ignore"):
                 found = op.evaluate(*arrays)
-        except (ArithmeticError, LookupError, ValueError) as error:
+        except (ArithmeticError, LookupError, MemoryError, ValueError) as error:
             raise UnsupportedError(f"its inputs are constants, and computing it fails: {error}") from None
         return self._replaced(op, found if isinstance(found, (tuple, list)) else (found,))
 

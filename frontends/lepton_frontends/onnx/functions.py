@@ -1,8 +1,8 @@
-"""The bodies that ONNX itself defines for composite operators."""
+"""Functions: the bodies that ONNX itself defines for composite operators, and calls of the model's own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from onnx import FunctionProto, NodeProto, TypeProto, defs, helper
 
@@ -26,7 +26,7 @@ def schema_function(
         inputs: the call's inputs; None asks only whether there is a body.
     """
     try:
-        schema = defs.get_schema(node.op_type, opset, domain)
+        schema = defs.get_schema(str(node.op_type), opset, domain)
     except defs.SchemaError:
         return None
     fixed = [v for v in schema.function_opset_versions if v <= opset]
@@ -71,3 +71,21 @@ def _proto(type_: Type) -> TypeProto:
         return helper.make_tensor_type_proto(_NUMBERS[type_.dtype], None)
     dims = [d if isinstance(d, int) else str(d) for d in type_.shape]
     return helper.make_tensor_type_proto(_NUMBERS[type_.dtype], dims)
+
+
+def call_problems(node: NodeProto, function: FunctionProto) -> Iterator[str]:
+    """Yield why a node is no call of the function."""
+    for what, given, taken in (("inputs", node.input, function.input), ("outputs", node.output, function.output)):
+        if len(given) > len(taken):
+            yield f"it has {len(given)} {what}, the function has {len(taken)}"
+    names = [a.name for a in node.attribute]
+    known = {*function.attribute, *(a.name for a in function.attribute_proto)}
+    for name in names:
+        if name not in known:
+            yield f"the function has no attribute {name}"
+    for name in function.attribute:
+        if name not in names:
+            yield f"it lacks the function's attribute {name}"
+    for what, listed in (("input", function.input), ("output", function.output)):
+        if len(set(listed)) < len(listed):
+            yield f"the function names an {what} twice"

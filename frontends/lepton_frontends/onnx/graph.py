@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,33 @@ from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, defs
 from lepton_frontends.onnx.attributes import bind_references, node_attributes
 from lepton_frontends.onnx.branches import choose
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.functions import schema_function
+from lepton_frontends.onnx.functions import call_problems, schema_function
 from lepton_frontends.onnx.order import ordered
 from lepton_frontends.onnx.rules import Rule, UnsupportedError, UseFunctionBodyError, find_rule, refusal, versions
 from lepton_frontends.onnx.runtime_values import ChoiceNeededError
+from lepton_frontends.onnx.schema import problems
 from lepton_frontends.onnx.scope import FAILED, Failed, Imported, Named, Scope, ValueList
 from lepton_frontends.onnx.tensors import TensorReader
 from lepton_ir.diagnostics import Diagnostic, DiagnosticSink, LeptonError
 from lepton_ir.ir.core import Value
+from lepton_ir.ir.dim import DimError
 from lepton_ir.ir.location import Location
 from lepton_ir.ir.opdef import InferenceError
+from lepton_ir.limits import MOST_NODES
 
 _MAX_DEPTH = 64
+"""Graphs, functions and branches inside of each other; each takes about nine of Python's thousand frames."""
+_INVALID = "the model is not valid ONNX; export it again"
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
 FunctionKey = tuple[str, str, str]
 
 
@@ -41,7 +57,7 @@ class GraphImporter:
         file: the file to name in locations.
         reader: turns tensors into constants.
         functions: the model's local functions.
-        budget: how many nodes may still come out of calls of functions and unrolled loops.
+        budget: how many nodes there may still be, those that come out of functions and unrolled loops included.
         findings: what could not be imported.
         shape_values: the contents of shape tensors, as far as they are known.
         symbols: the names of dimensions that are taken.
@@ -51,12 +67,13 @@ class GraphImporter:
     file: str
     reader: TensorReader
     functions: Mapping[FunctionKey, FunctionProto] = field(default_factory=dict)
-    budget: int = 200_000
+    budget: int = MOST_NODES
     findings: DiagnosticSink = field(default_factory=DiagnosticSink)
     shape_values: dict[Value, np.ndarray | None] = field(default_factory=dict)
     symbols: set[str] = field(default_factory=set)
     draws: Counter[str] = field(default_factory=Counter)
     _calls: list[FunctionKey] = field(default_factory=list)
+    _depth: int = 0
 
     def fresh_name(self) -> str:
         """Return a name for a dimension that no other has."""
@@ -68,20 +85,19 @@ class GraphImporter:
 
     def constants(self, graph: GraphProto, scope: Scope, b: OnnxBuilder) -> None:
         """Bind the initializers of a graph."""
-        for tensor in graph.initializer:
+        readers = [(t.name, partial(self.reader.read, t)) for t in graph.initializer]
+        readers += [(t.values.name, partial(self.reader.read_sparse, t)) for t in graph.sparse_initializer]
+        own: set[str] = set()
+        for name, read in readers:
+            if not name or name in own:
+                what = f"two initializers are called {name}" if name else "an initializer has no name"
+                self.report(Location(self.file, name), what, "", _INVALID)
+            own.add(name)
             try:
-                scope.values[tensor.name] = b.const(self.reader.read(tensor))
+                scope.values[name] = b.const(read())
             except LeptonError as error:
                 self.findings.diagnostics.extend(error.diagnostics)
-                scope.values[tensor.name] = FAILED
-        for sparse in graph.sparse_initializer:
-            self.report(
-                Location(self.file, sparse.values.name),
-                f"the sparse initializer {sparse.values.name} is not supported",
-                "Lepton holds weights densely",
-                "convert the initializer to a dense one",
-            )
-            scope.values[sparse.values.name] = FAILED
+                scope.values[name] = FAILED
 
     def run(self, nodes: Sequence[NodeProto], outputs: Sequence[str], scope: Scope, b: OnnxBuilder) -> list[Any]:
         """Import the nodes of a graph, where ``b`` stands, and return the graph's outputs.
@@ -89,26 +105,44 @@ class GraphImporter:
         Raises:
             PartlyImportedError: one of them could not be imported; the reasons are among the findings.
         """
-        return self._continue(ordered(nodes, scope.values, self.file), outputs, scope, b)
+        self.spend(len(nodes) + 1, b.location)
+
+        def report(name: str, message: str, why: str) -> None:
+            self.report(Location(self.file, scope.prefix + name), message, why, _INVALID)
+
+        order = ordered(nodes, scope.values, report)
+        scope.values.update(dict.fromkeys(order.lost, FAILED))
+        return self._continue(order.nodes, outputs, scope, b)
 
     def _continue(
         self, nodes: Sequence[tuple[NodeProto, str]], outputs: Sequence[str], scope: Scope, b: OnnxBuilder
     ) -> list[Any]:
-        for position, (node, name) in enumerate(nodes):
-            location = Location(self.file, scope.prefix + name)
-            with b.at(location):
-                try:
-                    results = self._attempt(node, scope, b, location)
-                except DivergingError as fork:
-                    return self._fork(fork, node, nodes[position + 1 :], outputs, scope, location)
-            for i, output in enumerate(node.output):
-                if not output:
-                    continue
-                if results is None:
-                    scope.values[output] = FAILED
-                else:
-                    self._bind(output, results[i] if i < len(results) else None, node, scope, location)
-        return self.outputs(outputs, scope)
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise TooLargeError(
+                f"functions and graphs are nested more than {_MAX_DEPTH} deep",
+                b.location,
+                "each call, branch and loop body counts",
+                "export the model without functions, or with fewer levels of them",
+            )
+        try:
+            for position, (node, name) in enumerate(nodes):
+                location = Location(self.file, scope.prefix + name)
+                with b.at(location):
+                    try:
+                        results = self._attempt(node, scope, b, location)
+                    except DivergingError as fork:
+                        return self._fork(fork, node, nodes[position + 1 :], outputs, scope, location)
+                for i, output in enumerate(node.output):
+                    if not output:
+                        continue
+                    if results is None:
+                        scope.values[output] = FAILED
+                    else:
+                        self._bind(output, results[i] if i < len(results) else None, node, scope, location)
+            return self.outputs(outputs, scope)
+        finally:
+            self._depth -= 1
 
     def _fork(
         self,
@@ -119,7 +153,7 @@ class GraphImporter:
         scope: Scope,
         location: Location,
     ) -> list[Value]:
-        self.spend(2 * len(rest))
+        self.spend(2 * len(rest) + 1, location)
         try:
             return fork.branch(lambda inner_scope, inner: self._continue(rest, outputs, inner_scope, inner))
         except UnsupportedError as error:
@@ -142,8 +176,12 @@ class GraphImporter:
         Raises:
             PartlyImportedError: part of it could not be imported; the findings are collected already.
         """
+        if len(graph.input) != len(inputs):
+            raise UnsupportedError(
+                f"its graph {graph.name} takes {len(graph.input)} inputs, where it gets {len(inputs)}", _INVALID
+            )
         inner = scope.inner()
-        inner.values.update({i.name: v for i, v in zip(graph.input, inputs, strict=False)})
+        inner.values.update({i.name: v for i, v in zip(graph.input, inputs, strict=True)})
         self.constants(graph, inner, b)
         return self.run(graph.node, [o.name for o in graph.output], inner, b)
 
@@ -177,6 +215,8 @@ class GraphImporter:
         saved = (getattr(b, "node", node), getattr(b, "scope", scope), getattr(b, "opset", 0))
         b.node, b.scope, b.opset = node, scope, scope.opsets.get(normalized(node.domain), 0)
         try:
+            if self._is_invalid(node, inputs, scope, location):
+                return None
             if any(isinstance(v, Failed) for v in inputs):
                 self._check_supported(node, scope)
                 return None
@@ -185,13 +225,33 @@ class GraphImporter:
             return results if several else (results,)
         except UnsupportedError as error:
             self._report_node(node, scope, location, error.reason, error.help)
-        except (InferenceError, LeptonError) as error:
+        except TooLargeError:
+            raise
+        except (InferenceError, DimError, LeptonError) as error:
             self._report_invalid(node, location, error)
         except PartlyImportedError:
             pass
+        except _DAMAGE as error:
+            # A rule takes for granted what only a damaged node lacks; the other nodes' findings are worth more.
+            why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            self.report(location, f"the operator {node.op_type} cannot be read", why, _INVALID)
         finally:
             b.node, b.scope, b.opset = saved
         return None
+
+    def _is_invalid(self, node: NodeProto, inputs: Sequence[Any], scope: Scope, location: Location) -> bool:
+        """Report what about a node is not as ONNX, or its function, defines it."""
+        domain = normalized(node.domain)
+        function = self.functions.get((domain, node.op_type, node.overload))
+        if function is not None:
+            found = list(call_problems(node, function))
+        else:
+            found = list(problems(node, domain, scope.opsets.get(domain, 0), inputs))
+        for why in found:
+            version = f"opset {scope.opsets[domain]}" if domain in scope.opsets else "no opset"
+            name = f"{domain}.{node.op_type}" if domain else node.op_type
+            self.report(location, f"the operator {name} ({version}) is not used as it is defined", why, _INVALID)
+        return bool(found)
 
     def _lower(self, node: NodeProto, inputs: Sequence[Imported | None], b: OnnxBuilder) -> Any:
         key = (normalized(node.domain), node.op_type, node.overload)
@@ -216,7 +276,7 @@ class GraphImporter:
         self, choice: ChoiceNeededError, node: NodeProto, inputs: Sequence[Imported | None], b: OnnxBuilder
     ) -> Any:
         """Lower a node once for each value that a parameter of it may have."""
-        self.spend(len(choice.choices))
+        self.spend(len(choice.choices), b.location)
         value = choice.value
 
         def lower(inner: OnnxBuilder, numbers: tuple[int, ...]) -> list[Value]:
@@ -267,9 +327,8 @@ class GraphImporter:
         b: OnnxBuilder,
     ) -> list[Value]:
         """Import a function's body in place of its call."""
-        if key in self._calls or len(self._calls) >= _MAX_DEPTH:
-            raise LeptonError(f"the function {key[1]} calls itself", self.file, "ONNX functions must not be recursive")
-        self.spend(len(body.node))
+        if key in self._calls:
+            raise LeptonError(f"the function {key[1]} calls itself", b.location, "ONNX functions must not be recursive")
         opsets = {"": defs.onnx_opset_version(), **b.scope.opsets}
         opsets.update({normalized(o.domain): o.version for o in body.opset_import})
         inner = Scope(opsets, None, f"{b.location.node}/")
@@ -286,19 +345,19 @@ class GraphImporter:
             self._calls.pop()
         return [next(found) if b.wants(i) else None for i in range(len(body.output))]  # type: ignore[misc]
 
-    def spend(self, nodes: int) -> None:
-        """Count nodes that come out of an expansion.
+    def spend(self, nodes: int, where: Location) -> None:
+        """Count the nodes of a graph, each time that it is imported.
 
         Raises:
-            LeptonError: the budget is spent.
+            TooLargeError: there are more than the budget allows.
         """
         self.budget -= nodes
         if self.budget < 0:
-            raise LeptonError(
+            raise TooLargeError(
                 "the model expands into too many nodes",
-                self.file,
-                "its functions or loops call each other so often that more than 200000 nodes come out",
-                "raise the limit with expansion_budget=",
+                where if where.is_known else self.file,
+                "its graph, and what its functions and loops expand into, have more nodes than the limit",
+                "raise the limit with --max-nodes (in Python: expansion_budget=, or Limits(nodes=...))",
             )
 
     def report(self, where: Location, message: str, why: str, help: str = "") -> None:
@@ -312,7 +371,7 @@ class GraphImporter:
         name = f"{domain}.{node.op_type}" if domain else node.op_type
         self.report(where, f"the operator {name} ({version}) is not supported here", why, help)
 
-    def _report_invalid(self, node: NodeProto, where: Location, error: InferenceError | LeptonError) -> None:
+    def _report_invalid(self, node: NodeProto, where: Location, error: InferenceError | DimError | LeptonError) -> None:
         if isinstance(error, LeptonError):
             found = [Diagnostic(d.message, d.where or where, d.why, d.help, d.notes) for d in error.diagnostics]
             self.findings.diagnostics.extend(found)
@@ -334,6 +393,10 @@ class GraphImporter:
 
 class Misfit(Diagnostic):
     """A finding that the node could run for no input of these shapes."""
+
+
+class TooLargeError(LeptonError):
+    """The model expands into more than the limits allow, so the import ends."""
 
 
 class PartlyImportedError(Exception):

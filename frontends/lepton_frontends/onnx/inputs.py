@@ -12,6 +12,7 @@ from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.dim import Dim, sym
 from lepton_ir.ir.types import OptionalType, SequenceType, TensorType, Type, UnrankedType
+from lepton_ir.limits import RAISE_MEMORY, type_problem
 
 _RESERVED = frozenset({"floordiv", "ceildiv", "mod", "min", "max"})
 
@@ -32,20 +33,20 @@ class InputTypes:
     _names: dict[str, str] = field(default_factory=dict)
     _used: set[str] = field(default_factory=set)
 
-    def type_of(self, info: ValueInfoProto) -> Type:
-        """Return the type of an input.
+    def type_of(self, info: ValueInfoProto, memory: int) -> Type:
+        """Return the type of an input, which may have ``memory`` bytes.
 
         Raises:
-            LeptonError: it is no tensor, sequence or optional, or the rank of a tensor is unknown.
+            LeptonError: it is no tensor, sequence or optional, the rank of a tensor is unknown, or it is too large.
         """
-        return self._type(info.type, info.name, nested=False)
+        return self._type(info.type, info.name, memory, nested=False)
 
-    def _type(self, proto: TypeProto, name: str, nested: bool) -> Type:
+    def _type(self, proto: TypeProto, name: str, memory: int, nested: bool) -> Type:
         kind = proto.WhichOneof("value")
         if kind == "sequence_type":
-            return SequenceType(self._type(proto.sequence_type.elem_type, name, nested=True))
+            return SequenceType(self._type(proto.sequence_type.elem_type, name, memory, nested=True))
         if kind == "optional_type":
-            return OptionalType(self._type(proto.optional_type.elem_type, name, nested=True))
+            return OptionalType(self._type(proto.optional_type.elem_type, name, memory, nested=True))
         if kind != "tensor_type":
             raise LeptonError(
                 f"the input {name} is not a tensor",
@@ -53,9 +54,9 @@ class InputTypes:
                 f"it is {str(kind or 'of no type').replace('_', ' ')}",
                 "Lepton compiles functions of tensors, sequences and optionals",
             )
-        return self._tensor(proto.tensor_type, name, nested)
+        return self._tensor(proto.tensor_type, name, memory, nested)
 
-    def _tensor(self, tensor: TypeProto.Tensor, name: str, nested: bool) -> Type:
+    def _tensor(self, tensor: TypeProto.Tensor, name: str, memory: int, nested: bool) -> Type:
         given = self.shapes.get(name)
         if not tensor.HasField("shape") and given is None and nested:
             return UnrankedType(dtype_of(tensor.elem_type))
@@ -78,7 +79,14 @@ class InputTypes:
             param = own[i].dim_param if own else ""
             value = own[i].dim_value if own and own[i].HasField("dim_value") else -1
             shape.append(self._dim(name, i, wanted, param, value))
-        return TensorType(tuple(shape), dtype_of(tensor.elem_type))
+        try:
+            found = TensorType(tuple(shape), dtype_of(tensor.elem_type))
+        except LeptonError as error:
+            raise LeptonError(f"the input {name} cannot be read", self.file, error.diagnostics[0].message) from None
+        problem = type_problem(found, memory)
+        if problem:
+            raise LeptonError(f"the input {name} is too large", self.file, problem, RAISE_MEMORY)
+        return found
 
     def _dim(self, input_name: str, axis: int, wanted: int | str | None, param: str, value: int) -> Dim:
         if isinstance(wanted, int) and wanted >= 0:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from onnx import AttributeProto, GraphProto, NodeProto
-
-from lepton_ir.diagnostics import LeptonError
 
 
 def node_name(node: NodeProto, index: int) -> str:
@@ -20,19 +20,6 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
         yield from attribute.graphs
-
-
-def texts(graph: GraphProto) -> Iterator[str]:
-    """Yield all names in a graph and in those inside it."""
-    for info in (*graph.input, *graph.output):
-        yield info.name
-        yield from (d.dim_param for d in info.type.tensor_type.shape.dim)
-    yield from (t.name for t in graph.initializer)
-    for node in graph.node:
-        yield from (node.name, node.op_type, node.domain, node.overload, *node.input, *node.output)
-        yield from (a.name for a in node.attribute)
-        for inner in subgraphs(node):
-            yield from texts(inner)
 
 
 def reads(node: NodeProto) -> set[str]:
@@ -53,38 +40,57 @@ def _captured(graph: GraphProto) -> set[str]:
     return wanted - own
 
 
-def ordered(nodes: Sequence[NodeProto], known: Iterable[str], file: str) -> list[tuple[NodeProto, str]]:
+@dataclass
+class Order:
+    """The nodes of a graph in an order in which they can be run.
+
+    Attributes:
+        nodes: the nodes, each with its name.
+        lost: names that are never computed, because what defines them is left out.
+    """
+
+    nodes: list[tuple[NodeProto, str]]
+    lost: list[str] = field(default_factory=list)
+
+
+def ordered(nodes: Sequence[NodeProto], known: Iterable[str], report: Callable[[str, str, str], None]) -> Order:
     """Return the nodes with their names, sorted topologically where the file does not have them so.
 
     Args:
         nodes: the nodes as the file has them.
         known: the names of inputs and initializers of this graph.
-        file: the file to name in errors.
-
-    Raises:
-        LeptonError: two nodes write one name, or the nodes form a cycle.
+        report: called with a node's name, what is wrong with it and why, for each node that defines a name a second
+            time and for those that form a cycle; they are left out.
     """
-    named = [(node, node_name(node, i)) for i, node in enumerate(nodes)]
+    named: list[tuple[NodeProto, str]] = []
     producer: dict[str, int] = {}
     given = set(known)
-    for i, (node, name) in enumerate(named):
-        for output in filter(None, node.output):
-            if output in producer or output in given:
-                first = named[producer[output]][1] if output in producer else "an input or initializer"
-                raise LeptonError(
-                    f"node {name} ({node.op_type}) defines the name {output} a second time",
-                    file,
-                    f"it is already defined by {first}",
-                    "the model is not valid ONNX; export it again",
-                )
-            producer[output] = i
+    lost: list[str] = []
+    for i, node in enumerate(nodes):
+        name, outputs = node_name(node, i), [o for o in node.output if o]
+        counts = Counter(outputs)
+        again = [o for o, count in counts.items() if count > 1 or o in producer or o in given]
+        for output in again:
+            first = named[producer[output]][1] if output in producer else "an input, an initializer or itself"
+            why = f"it is already defined by {first}"
+            report(name, f"node {name} ({node.op_type}) defines the name {output} a second time", why)
+        if again:
+            lost += [o for o in outputs if o not in producer and o not in given]
+            continue
+        producer.update(dict.fromkeys(outputs, len(named)))
+        named.append((node, name))
     needs = [{producer[r] for r in reads(node) if r in producer} for node, _ in named]
     if all(d < i for i, wanted in enumerate(needs) for d in wanted):
-        return named
-    return _sorted(named, needs, file)
+        return Order(named, lost)
+    return _sorted(named, needs, lost, report)
 
 
-def _sorted(named: list[tuple[NodeProto, str]], needs: list[set[int]], file: str) -> list[tuple[NodeProto, str]]:
+def _sorted(
+    named: list[tuple[NodeProto, str]],
+    needs: list[set[int]],
+    lost: list[str],
+    report: Callable[[str, str, str], None],
+) -> Order:
     users: list[list[int]] = [[] for _ in named]
     for i, wanted in enumerate(needs):
         for d in wanted:
@@ -98,12 +104,13 @@ def _sorted(named: list[tuple[NodeProto, str]], needs: list[set[int]], file: str
             missing[user] -= 1
             if missing[user] == 0:
                 ready.append(user)
-    if len(order) < len(named):
-        cycle = [named[i][1] for i, count in enumerate(missing) if count]
-        raise LeptonError(
-            f"the nodes {', '.join(cycle[:8])}{' ...' if len(cycle) > 8 else ''} form a cycle or wait for one",
-            file,
+    stuck = [named[i] for i, count in enumerate(missing) if count]
+    if stuck:
+        names = ", ".join(name for _, name in stuck[:8])
+        report(
+            stuck[0][1],
+            f"the nodes {names}{' ...' if len(stuck) > 8 else ''} form a cycle or wait for one",
             "each reads what another of them computes",
-            "the model is not valid ONNX; export it again",
         )
-    return [named[i] for i in order]
+        lost = [*lost, *(o for node, _ in stuck for o in node.output if o)]
+    return Order([named[i] for i in order], lost)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import mmap
+import re
 from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto
+from onnx import SparseTensorProto, TensorProto
 
+from lepton_frontends.onnx.external import ExternalDataError, ExternalFiles
+from lepton_frontends.onnx.tensor_data import DATA_FIELDS, dense, field_of, typed, unpacked
 from lepton_frontends.onnx.wire import SELF
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.constant import Constant
-from lepton_ir.ir.types import DType
+from lepton_ir.ir.types import DType, TensorType
+from lepton_ir.limits import RAISE_MEMORY, default_memory, element_bits, type_problem
 
 _SPELLING = {
     "FLOAT": "f32", "DOUBLE": "f64", "FLOAT16": "f16", "BFLOAT16": "bf16", "BOOL": "bool", "STRING": "str",
@@ -28,6 +31,9 @@ DTYPES: dict[int, DType] = {
 }
 _FREE_STANDING = 1 << 16
 """Tensors smaller than this are read at once, so that a small model does not keep its file mapped."""
+_UNLIMITED = 1 << 62
+_NUMBER = re.compile(r"[0-9]{1,19}")
+_DAMAGED = "the file is damaged; export it again"
 
 
 def dtype_of(number: int) -> DType:
@@ -50,11 +56,19 @@ class TensorReader:
     Attributes:
         path: the model's file, None for a model that was never in one.
         file: the name to report it by.
+        root: the folder of the external data; the model's own where None.
+        memory: how many bytes sparse tensors may be expanded to.
     """
 
     path: Path | None = None
     file: str = ""
-    _maps: dict[Path, mmap.mmap] = field(default_factory=dict)
+    root: Path | None = None
+    memory: int = field(default_factory=default_memory)
+    _files: ExternalFiles | None = None
+
+    def __post_init__(self) -> None:
+        if self.path is not None:
+            self._files = ExternalFiles(self.path, self.root)
 
     def read(self, tensor: TensorProto) -> Constant:
         """Return the tensor's data, by reference where the file allows.
@@ -62,133 +76,123 @@ class TensorReader:
         Raises:
             LeptonError: the data is missing, lies outside of its file or does not fit the shape.
         """
-        dtype, shape = dtype_of(tensor.data_type), tuple(tensor.dims)
+        dtype, shape = self._type(tensor)
+        try:
+            return Constant(self._data(tensor, dtype, shape), tensor.name)
+        except ExternalDataError as error:
+            raise self._error(tensor, str(error), error.help) from None
+        except (ValueError, OverflowError) as error:
+            raise self._error(tensor, str(error)) from None
+
+    def read_sparse(self, tensor: SparseTensorProto) -> Constant:
+        """Return a sparse tensor's data, zeros included.
+
+        Raises:
+            LeptonError: its parts are damaged, do not fit each other, or take more than the memory budget.
+        """
+        values = self.read(tensor.values)
+        try:
+            indices = self.read(tensor.indices)
+        except LeptonError as error:
+            first = error.diagnostics[0]
+            raise self._error(tensor.values, f"the indices of its sparse values: {first.why}", first.help) from None
+        shape = tuple(tensor.dims)
+        problem = type_problem(TensorType(shape, values.type.dtype), self.memory)
+        if problem:
+            raise self._error(tensor.values, f"as a dense tensor it is {problem}", RAISE_MEMORY)
+        self.memory -= prod(shape) * element_bits(values.type.dtype) // 8
+        try:
+            return Constant(dense(values.array, indices.array, shape), tensor.values.name)
+        except ValueError as error:
+            raise self._error(tensor.values, str(error)) from None
+
+    def check_reference(self, tensor: TensorProto) -> None:
+        """Check that the tensor's data, where it is external, is in a file that may be read.
+
+        Raises:
+            LeptonError: it is not.
+        """
+        location = self._entries(tensor).get("location", "")
+        if tensor.data_location != TensorProto.EXTERNAL or location == SELF:
+            return
+        try:
+            self._contents(location)
+        except ExternalDataError as error:
+            raise self._error(tensor, str(error), error.help) from None
+
+    def _type(self, tensor: TensorProto) -> tuple[DType, tuple[int, ...]]:
+        try:
+            dtype = dtype_of(tensor.data_type)
+        except LeptonError as error:
+            raise self._error(tensor, error.diagnostics[0].message) from None
+        shape = tuple(tensor.dims)
         if any(d < 0 for d in shape):
             raise self._error(tensor, f"the shape {list(shape)} has a negative dimension")
+        problem = type_problem(TensorType(shape, dtype), _UNLIMITED)
+        if problem:
+            raise self._error(tensor, f"it is {problem}")
+        if tensor.HasField("segment"):
+            raise self._error(tensor, "it is one segment of a larger tensor", "store the tensor whole")
+        return dtype, shape
+
+    def _data(self, tensor: TensorProto, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the data; ValueError says what is wrong with it."""
+        held = [name for name in DATA_FIELDS if len(getattr(tensor, name))]
+        own = "raw_data" if tensor.HasField("raw_data") else field_of(dtype)
         if tensor.data_location == TensorProto.EXTERNAL:
-            return Constant(self._external(tensor, dtype, shape), tensor.name)
-        if tensor.HasField("raw_data") and dtype.bits >= 8:
-            data = tensor.raw_data
-            if len(data) != prod(shape) * dtype.numpy.itemsize:
-                raise self._error(tensor, f"{len(data)} bytes of data do not fill {list(shape)} of {dtype}")
-            return Constant(np.frombuffer(data, dtype.numpy).reshape(shape), tensor.name)
-        try:
-            array = (
-                _unpacked(tensor.raw_data, dtype, shape)
-                if tensor.HasField("raw_data")
-                else _typed(tensor, dtype, shape)
-            )
-        except ValueError as error:
-            raise self._error(tensor, str(error)) from None
-        return Constant(array, tensor.name)
+            if held:
+                raise ValueError(f"its data is external, and in {held[0]} too")
+            return self._external(tensor, dtype, shape)
+        if tensor.data_location != TensorProto.DEFAULT:
+            raise ValueError(f"its data_location is {tensor.data_location}")
+        if any(name != own for name in held):
+            raise ValueError(f"its data is in {' and '.join(held)}; {dtype} has it in {field_of(dtype)} or raw_data")
+        return _raw(tensor.raw_data, dtype, shape) if own == "raw_data" else typed(tensor, dtype, shape)
 
     def _external(self, tensor: TensorProto, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
-        entries = {e.key: e.value for e in tensor.external_data}
-        path = self._external_path(tensor, entries.get("location", ""))
-        size = path.stat().st_size
-        try:
-            offset = int(entries.get("offset", 0))
-            length = int(entries.get("length", size - offset))
-        except ValueError:
-            raise self._error(tensor, "offset or length of the external data is no number") from None
-        if offset < 0 or length < 0 or offset + length > size:
-            raise self._error(
-                tensor,
-                f"bytes {offset} to {offset + length} of {path.name}, which has {size}",
+        entries = self._entries(tensor)
+        if len(entries) < len(tensor.external_data):
+            raise ValueError("its external data is described twice")
+        numbers = {key: entries[key] for key in ("offset", "length") if key in entries}
+        if not all(_NUMBER.fullmatch(text) for text in numbers.values()):
+            raise ValueError("offset or length of the external data is no number")
+        data = self._contents(entries.get("location", ""))
+        offset, size = int(numbers.get("offset", 0)), len(data)
+        length = int(numbers.get("length", max(0, size - offset)))
+        if offset + length > size:
+            raise ExternalDataError(
+                f"bytes {offset} to {offset + length} of its data file, which has {size}",
                 "the data file is truncated or belongs to another version of the model",
             )
-        count = prod(shape)
-        needed = (count * dtype.bits + 7) // 8
-        if dtype is DType.STR:
-            raise self._error(tensor, "strings cannot be external data")
+        needed = (prod(shape) * dtype.bits + 7) // 8
         if length < needed or (length != needed and "length" in entries):
-            raise self._error(tensor, f"{length} bytes of external data do not fill {list(shape)} of {dtype}")
-        if dtype.bits < 8:
-            return _unpacked(self._mapped(path)[offset : offset + needed], dtype, shape)
-        if count == 0:
-            return np.empty(shape, dtype.numpy)
+            raise ValueError(f"{length} bytes of external data do not fill {list(shape)} of {dtype}")
+        piece = data[offset : offset + needed]
         if needed < _FREE_STANDING or offset % dtype.numpy.itemsize:
             # Misaligned data is read into memory of its own, once: kernels and DLPack want alignment.
-            with path.open("rb") as f:
-                f.seek(offset)
-                return np.fromfile(f, dtype.numpy, count).reshape(shape)
-        return np.frombuffer(self._mapped(path), dtype.numpy, count, offset).reshape(shape)
+            return _raw(bytes(piece), dtype, shape)
+        return _raw(piece, dtype, shape)
 
-    def _mapped(self, path: Path) -> mmap.mmap:
-        if path not in self._maps:
-            with path.open("rb") as f:
-                self._maps[path] = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
-        return self._maps[path]
+    def _entries(self, tensor: TensorProto) -> dict[str, str]:
+        return {e.key: e.value for e in tensor.external_data}
 
-    def _external_path(self, tensor: TensorProto, location: str) -> Path:
-        if self.path is None:
-            raise self._error(tensor, "its data is external, but the model was not read from a file")
-        if location == SELF:
-            return self.path
-        folder = self.path.parent
-        relative = PurePosixPath(location.replace("\\", "/"))
-        inside = location and not relative.is_absolute() and ".." not in relative.parts and "\0" not in location
-        if inside:
-            allowed = {folder.resolve(), self.path.resolve().parent}
-            inside = any((folder / relative).resolve().is_relative_to(a) for a in allowed)
-        if not inside:
-            raise self._error(
-                tensor,
-                f"its external data {location!r} does not lie in the model's folder",
-                "data files stand beside the model or below it; save the model again",
-            )
-        path = folder / relative
-        if not path.is_file():
-            raise self._error(
-                tensor,
-                f"its data is in the file {location!r}, which is not in {folder or Path()}",
-                "put the data file beside the model",
-            )
-        return path
+    def _contents(self, location: str) -> memoryview:
+        if self._files is None:
+            raise ExternalDataError("its data is external, but the model was not read from a file", _DAMAGED)
+        return self._files.own() if location == SELF else self._files.contents(location)
 
-    def _error(self, tensor: TensorProto, why: str, help: str = "the file is damaged; export it again") -> LeptonError:
+    def _error(self, tensor: TensorProto, why: str, help: str = _DAMAGED) -> LeptonError:
         return LeptonError(f"tensor {tensor.name or '(unnamed)'} cannot be read", self.file, why, help)
 
 
-def _typed(tensor: TensorProto, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the data of a tensor that holds it in a field of its type."""
+def _raw(data: bytes | memoryview, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the elements that ``data`` holds as a processor has them in memory."""
     if dtype is DType.STR:
-        strings = np.empty(len(tensor.string_data), dtype=object)
-        strings[:] = [v.decode("utf-8", "replace") for v in tensor.string_data]
-        return strings.reshape(shape)
-    if dtype in (DType.F32, DType.C64):
-        return np.array(tensor.float_data, np.float32).view(dtype.numpy).reshape(shape)
-    if dtype in (DType.F64, DType.C128):
-        return np.array(tensor.double_data, np.float64).view(dtype.numpy).reshape(shape)
-    if dtype is DType.I64:
-        return np.array(tensor.int64_data, np.int64).reshape(shape)
-    if dtype in (DType.U32, DType.U64):
-        return np.array(tensor.uint64_data, np.uint64).astype(dtype.numpy).reshape(shape)
-    # All others are in int32_data: small integers by value, floats by their bits, those of 2 or 4 bits as packed bytes.
-    numbers = np.array(tensor.int32_data, np.int32)
-    if dtype.bits == 6:
-        return numbers.astype(np.uint8).view(dtype.numpy).reshape(shape)
+        raise ValueError("strings cannot be raw or external data")
     if dtype.bits < 8:
-        return _unpacked(numbers.astype(np.uint8).tobytes(), dtype, shape)
-    if dtype.is_float:
-        return numbers.astype(np.uint8 if dtype.bits == 8 else np.uint16).view(dtype.numpy).reshape(shape)
-    return numbers.astype(dtype.numpy).reshape(shape)
-
-
-def _unpacked(data: bytes, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
-    """Return numbers below a byte that are packed into bytes, the first in the lowest bits."""
-    bits, count = dtype.bits, prod(shape)
-    if len(data) != (count * bits + 7) // 8:
+        return unpacked(data, dtype, shape)
+    if len(data) != prod(shape) * dtype.numpy.itemsize:
         raise ValueError(f"{len(data)} bytes of data do not fill {list(shape)} of {dtype}")
-    packed = np.frombuffer(data, np.uint8)
-    if bits == 6:
-        stream = np.unpackbits(packed, count=count * bits, bitorder="little").reshape(count, bits)
-        return np.packbits(stream, axis=1, bitorder="little").view(dtype.numpy).reshape(shape)
-    codes = (packed[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & ((1 << bits) - 1)
-    codes = codes.reshape(-1)[:count]
-    if dtype.is_float:
-        return codes.astype(np.uint8).view(dtype.numpy).reshape(shape)
-    numbers = codes.astype(np.int8)
-    if dtype.is_signed:
-        numbers = np.where(numbers >> (bits - 1), numbers - (1 << bits), numbers)
-    return numbers.astype(dtype.numpy).reshape(shape)
+    if dtype is DType.BOOL and (np.frombuffer(data, np.uint8) > 1).any():
+        raise ValueError("a byte of its booleans is neither 0 nor 1")
+    return np.frombuffer(data, dtype.numpy).reshape(shape)

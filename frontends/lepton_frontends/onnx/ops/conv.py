@@ -39,6 +39,20 @@ def _pads(x: Value, kernel: Ints, strides: Ints, dilations: Ints, pads: Ints | N
     return tuple(p for p, _ in pairs) + tuple(p for _, p in pairs)
 
 
+def _window_pads(
+    x: Value, kernel: Ints, strides: Ints, dilations: Ints, pads: Ints | None, auto_pad: str
+) -> tuple[int, ...]:
+    """Return the pads of a pool, of which no window may hold nothing else."""
+    amounts = _numbers(_pads(x, kernel, strides, dilations, pads, auto_pad), "pool")
+    for i, amount in enumerate(amounts):
+        axis = i % len(kernel)
+        if amount > (kernel[axis] - 1) * dilations[axis]:
+            raise UnsupportedError(
+                f"its pads {list(amounts)} are as large as its kernel {list(kernel)}", "the model is not valid ONNX"
+            )
+    return amounts
+
+
 def _numbers(pads: Sequence[Dim], what: str) -> tuple[int, ...]:
     numbers = tuple(p for p in pads if isinstance(p, int))
     if len(numbers) < len(pads):
@@ -61,6 +75,12 @@ def _padded(b: OnnxBuilder, x: Value, pads: Sequence[Dim]) -> tuple[Value, tuple
 
 def _static_kernel(w: Value, given: Ints | None) -> tuple[int, ...]:
     kernel = tuple(given or w.shape[2:])
+    if given and (
+        len(given) != w.rank - 2 or any(k != d for k, d in zip(given, w.shape[2:], strict=True) if isinstance(d, int))
+    ):
+        raise UnsupportedError(
+            f"its kernel_shape {list(given)} is not that of its weight {w.type}", "the model is not valid ONNX"
+        )
     if any(not isinstance(k, int) for k in kernel):
         raise UnsupportedError("the size of its kernel is dynamic", "the weight needs a fixed shape")
     return kernel
@@ -140,7 +160,7 @@ def max_pool(
 ) -> Any:
     rank = x.rank - 2
     step, spread = _each(strides, rank, 1), _each(dilations, rank, 1)
-    amounts = _numbers(_pads(x, kernel_shape, step, spread, pads, auto_pad), "pool")
+    amounts = _window_pads(x, kernel_shape, step, spread, pads, auto_pad)
     # auto_pad fixes the size of the result, so there is nothing left to round up.
     common: dict[str, Any] = {
         "kernel_shape": tuple(kernel_shape), "strides": step, "pads": amounts, "dilations": spread,
@@ -170,7 +190,7 @@ def average_pool(
         x,
         kernel_shape=tuple(kernel_shape),
         strides=step,
-        pads=_numbers(_pads(x, kernel_shape, step, spread, pads, auto_pad), "pool"),
+        pads=_window_pads(x, kernel_shape, step, spread, pads, auto_pad),
         dilations=spread,
         ceil_mode=bool(ceil_mode) and auto_pad == "NOTSET",
         count_include_pad=bool(count_include_pad),
@@ -192,7 +212,7 @@ def lp_pool(
 ) -> Value:
     rank = x.rank - 2
     step, spread = _each(strides, rank, 1), _each(dilations, rank, 1)
-    amounts = _numbers(_pads(x, kernel_shape, step, spread, pads, auto_pad), "pool")
+    amounts = _window_pads(x, kernel_shape, step, spread, pads, auto_pad)
     rounds_up = bool(ceil_mode) and auto_pad == "NOTSET"
     kernel = tuple(kernel_shape)
     return b.nn_lp_pool(x, kernel_shape=kernel, strides=step, pads=amounts, dilations=spread, ceil_mode=rounds_up, p=p)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from onnx import TensorProto
+from onnx import SparseTensorProto, TensorProto
 
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
@@ -31,17 +30,20 @@ def constant(
     value_ints: Sequence[int] | None = None,
     value_string: str | None = None,
     value_strings: Sequence[str] | None = None,
-    sparse_value: Any = None,
+    sparse_value: SparseTensorProto | None = None,
 ) -> Value:
+    given = (value, value_float, value_floats, value_int, value_ints, value_string, value_strings, sparse_value)
+    if sum(v is not None for v in given) != 1:
+        raise UnsupportedError("it must have one value", "the model is not valid ONNX")
+    if sparse_value is not None:
+        return b.const(b.importer.reader.read_sparse(sparse_value))
     if value is not None:
         return b.const(b.importer.reader.read(value))
     if value_float is not None or value_floats is not None:
         return b.const(np.asarray(value_floats if value_float is None else value_float, np.float32))
     if value_int is not None or value_ints is not None:
         return b.const(np.asarray(value_ints if value_int is None else value_int, np.int64))
-    if value_string is not None or value_strings is not None:
-        return b.const(np.asarray(value_strings if value_string is None else value_string, object))
-    raise UnsupportedError("it is sparse or empty", "use a dense constant")
+    return b.const(np.asarray(value_strings if value_string is None else value_string, object))
 
 
 @onnx_op("ConstantOfShape", since=9)
@@ -91,6 +93,8 @@ def _count(start: float, limit: float, delta: float) -> int:
 @onnx_op("EyeLike", since=9)
 def eye_like(b: OnnxBuilder, x: Value, *, dtype: int | None = None, k: int = 0) -> Value:
     kind = x.tensor.dtype if dtype is None else dtype_of(dtype)
+    if x.rank != 2:
+        raise UnsupportedError(f"it takes a matrix, and gets a tensor of rank {x.rank}", "the model is not valid ONNX")
     rows = b.tensor_iota(shape=tuple(x.shape), axis=0, dtype=DType.I64)
     columns = b.tensor_iota(shape=tuple(x.shape), axis=1, dtype=DType.I64, start=-k)
     return b.cast(b.eq(rows, columns), to=kind)

@@ -41,7 +41,6 @@ def _unrolled(b: OnnxBuilder, count: int, carried: Sequence[Value], body: GraphP
     """Repeat the body; None where it can end the loop early, at run time."""
     values, collected = list(carried), [[] for _ in range(scans)]  # type: list[Value], list[list[Value]]
     for trip in range(count):
-        b.importer.spend(len(body.node))
         inputs = [b.const(np.int64(trip)), b.const(np.True_), *values]
         again, *results = b.importer.subgraph(body, inputs, b.scope, b)
         values = results[: len(values)]
@@ -73,7 +72,6 @@ def scan(
     last = b.sub(b.reshaped(b.tensor_dims(dims=(length,)), ()), b.const(np.int64(1)))
 
     def one_trip(inner: OnnxBuilder, number: Value, values: Sequence[Value]) -> Trip:
-        b.importer.spend(len(body.node))
         places = [inner.sub(last, number) if back else number for back in backwards]
         rows = [inner.tensor_gather(x, at, axis=a) for x, at, a in zip(scanned, places, axes, strict=True)]
         results = b.importer.subgraph(body, [*values, *rows], b.scope, inner)

@@ -104,6 +104,8 @@ def resize(
     nearest_mode: str = "round_prefer_floor",
 ) -> Value:
     along = range(x.rank) if axes is None else b.axes(axes, x.rank)
+    if sizes is not None and scales is not None and sizes.shape != (0,) and scales.shape != (0,):
+        raise UnsupportedError("it has both scales and sizes", "the model is not valid ONNX")
     factors: list[float] | None = None
     target = list(x.shape)
     sized = sizes is not None and sizes.shape != (0,)

@@ -137,6 +137,7 @@ def _sizes(b: OnnxBuilder, size: Dim, split: Value | None) -> list[Dim] | None:
         raise UnsupportedError(f"it makes pieces of size {piece}", "the model is not valid")
     count = ceildiv(size, piece)
     assert isinstance(count, int)
+    b.importer.spend(count, b.location)
     return [min(piece, size - i * piece) for i in range(count)]
 
 
@@ -173,7 +174,9 @@ def optional(b: OnnxBuilder, x: Imported | None = None, *, type: TypeProto | Non
         return x
     if type is None:
         return Absent()
-    return Absent(InputTypes(b.importer.file).type_of(ValueInfoProto(name="optional", type=type)))
+    return Absent(
+        InputTypes(b.importer.file).type_of(ValueInfoProto(name="optional", type=type), b.importer.reader.memory)
+    )
 
 
 @onnx_op("OptionalHasElement", since=15, takes_lists=True)

@@ -41,6 +41,10 @@ def reshape(b: OnnxBuilder, x: Value, shape: Value, *, allowzero: int = 0) -> Va
 
 @onnx_op("Flatten")
 def flatten(b: OnnxBuilder, x: Value, *, axis: int = 1) -> Value:
+    if not -x.rank <= axis <= x.rank:
+        raise UnsupportedError(
+            f"axis {axis} does not exist in a tensor of rank {x.rank}", "the model is not valid ONNX"
+        )
     at = axis + x.rank if axis < 0 else axis
     return b.reshaped(x, (product(x.shape[:at]), product(x.shape[at:])))
 
@@ -69,6 +73,8 @@ def squeeze(b: OnnxBuilder, x: Value, axes: Value | None = None) -> Value:
 @onnx_op("Unsqueeze")
 def unsqueeze_by_attribute(b: OnnxBuilder, x: Value, *, axes: Sequence[int]) -> Value:
     new = b.axes(axes, x.rank + len(axes))
+    if len(set(new)) < len(new):
+        raise UnsupportedError(f"its axes {list(axes)} name one twice", "the model is not valid ONNX")
     rest = iter(x.shape)
     return b.reshaped(x, [1 if i in new else next(rest) for i in range(x.rank + len(axes))])
 
@@ -97,6 +103,8 @@ def expand(b: OnnxBuilder, x: Value, shape: Value) -> Value:
 @onnx_op("Tile")
 def tile(b: OnnxBuilder, x: Value, repeats: Value) -> Value:
     times = b.dims(repeats, "list of repeats")
+    if len(times) != x.rank:
+        raise UnsupportedError(f"it has {len(times)} repeats for {x.rank} axes", "the model is not valid ONNX")
     return x if all(t == 1 for t in times) else b.tensor_tile(x, repeats=times)
 
 
@@ -115,6 +123,8 @@ def _split(b: OnnxBuilder, x: Value, axis: int, sizes: Sequence[Dim]) -> Any:
 def _even(b: OnnxBuilder, x: Value, axis: int, count: int) -> list[Dim]:
     size = x.shape[b.axis(axis, x.rank)]
     piece = ceildiv(size, count)
+    if isinstance(size, int) and isinstance(piece, int) and piece * (count - 1) > size:
+        raise UnsupportedError(f"an axis of size {size} cannot be split into {count}", "the model is not valid ONNX")
     return [piece] * (count - 1) + [size - piece * (count - 1)]
 
 
@@ -209,9 +219,18 @@ def pad(
         return pad_at_run_time(b, x, pads, axes, fill, mode)
     given = b.dims(pads, "list of pads")
     along = range(x.rank) if axes is None else b.axes(b.ints(axes, "list of axes"), x.rank)
+    if len(given) != 2 * len(along):
+        raise UnsupportedError(f"it has {len(given)} pads for {len(along)} axes", "the model is not valid ONNX")
     amounts: list[Dim] = [0] * (2 * x.rank)
     for i, axis in enumerate(along):
         amounts[axis], amounts[x.rank + axis] = given[i], given[i + len(given) // 2]
+    cut = [
+        a for i, a in enumerate(amounts) if isinstance(d := x.shape[i % x.rank], int) and isinstance(a, int) and a < -d
+    ]
+    if cut:
+        raise UnsupportedError(
+            f"its pad {cut[0]} takes away more than there is of {x.type}", "the model is not valid ONNX"
+        )
     if not any(amounts):
         return x
     return b.tensor_pad(x, fill, pads=tuple(amounts), mode=mode)
