@@ -101,6 +101,37 @@ def test_attention_of_any_length():
         np.testing.assert_allclose(model(*feeds.values())[0], wanted, atol=1e-5, rtol=1e-5)
 
 
+def test_a_mask_whose_length_has_a_name_of_its_own():
+    from lepton_frontends.onnx.load import import_model
+    from onnx_cases import run_onnxruntime
+
+    import lepton_ir
+
+    names = ("q", "k", "v", "bias", "mask", "bias_qk", "past_k", "past_v")
+    symbols = {"q": "new", "k": "new", "v": "new", "mask": "total", "past_k": "past", "past_v": "past"}
+
+    def given(new, past):
+        parts = [f32(1, new, WIDTH) for _ in range(3)]
+        cached = [f32(1, HEADS, past, D) for _ in range(2)]
+        mask = np.ones((1, past + new), np.int32)
+        mask[0, 1] = 0
+        return dict(zip(names, [*parts, None, mask, None, *cached], strict=True))
+
+    proto = microsoft_model("MultiHeadAttention", given(3, 4), num_heads=HEADS, outputs=3, unidirectional=1)
+    for value in proto.graph.input:
+        axis = 2 if value.name.startswith("past") else 1
+        value.type.tensor_type.shape.dim[axis].dim_param = symbols[value.name]
+    module = import_model(proto)
+    model = lepton_ir.runtime.load(lepton_ir.compile(module, verify=False))
+    for new, past in ((3, 4), (1, 9)):
+        feeds = {n: a for n, a in given(new, past).items() if a is not None}
+        for g, w in zip(model(*feeds.values()), run_onnxruntime(proto, feeds), strict=True):
+            np.testing.assert_allclose(g, w, rtol=1e-5, atol=1e-5)
+    feeds["mask"] = feeds["mask"][:, :4]
+    with pytest.raises(LeptonError):
+        model(*feeds.values())
+
+
 def cross(keys=6, value_width=D, **others):
     return {"q": f32(B, S, WIDTH), "k": f32(B, keys, WIDTH), "v": f32(B, keys, HEADS * value_width), **others}
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.heads import (
     Scores,
@@ -51,12 +53,7 @@ class _Masks:
     def causal(self, b: OnnxBuilder) -> Value:
         """Return the mask [S, T] of what comes after each query; the last query sees all keys."""
         own = b.add(positions(b, self.queries, rows=True), self._dim(b, self.keys - self.queries))
-        return additive(b, b.le(positions(b, self.keys), own), self.dtype, self.lowest)
-
-    @property
-    def lowest(self) -> float:
-        """The least number of the element type, which hides a key whatever its score."""
-        return float(-(2.0**1023) * (2 - 2**-52)) if self.dtype is DType.F64 else _LEAST.get(self.dtype, _LEAST_F32)
+        return additive(b, b.le(positions(b, self.keys), own), self.dtype, _LEAST[self.dtype])
 
     def of(self, b: OnnxBuilder, mask: Value) -> Value | None:
         """Return the mask that the node's input stands for.
@@ -76,10 +73,14 @@ class _Masks:
             mask = b.reshaped(mask, (mask.shape[0], 1, 1, mask.shape[1]))
         elif mask.rank == 3:
             mask = b.reshaped(mask, (mask.shape[0], 1, *mask.shape[1:]))
-        if mask.rank != 4 or mask.shape[-1] != self.keys:
+        beyond = mask.shape[-1] - self.keys
+        if mask.rank != 4 or (isinstance(beyond, int) and beyond):
             raise UnsupportedError(
                 f"its mask {mask.type} does not cover the {self.keys} keys", "give the mask the length of past and keys"
             )
+        if beyond != 0:
+            # A length with a name of its own, which turns out to be that of past and keys.
+            mask = b.tensor_slice(mask, starts=(0,), ends=(self.keys,), axes=(3,), steps=(1,))
         return additive(b, b.gt(mask, b.like(mask, 0)), self.dtype, self.hidden)
 
     def _ranges(self, b: OnnxBuilder, mask: Value) -> Value:
@@ -101,8 +102,13 @@ class _Masks:
         return b.reshaped(b.tensor_dims(dims=(dim,)), ())
 
 
-_LEAST_F32 = -3.4028234663852886e38
-_LEAST = {DType.F16: -65504.0, DType.BF16: -3.3895313892515355e38}
+_LEAST = {
+    DType.F16: -65504.0,
+    DType.BF16: -3.3895313892515355e38,
+    DType.F32: float(np.finfo(np.float32).min),
+    DType.F64: float(np.finfo(np.float64).min),
+}
+"""The least number of each element type, which hides a key whatever its score."""
 
 
 def _all_masks(
@@ -134,14 +140,14 @@ def attention(
 ) -> Any:
     if past_present_share_buffer:
         raise UnsupportedError(_SHARED, _SHARED_HELP)
+    if do_rotary:
+        raise UnsupportedError("do_rotary is not supported", "use RotaryEmbedding and MultiHeadAttention instead")
     projected = b.linalg_matmul(x, weights)
     if bias is not None:
         projected = b.add(projected, bias)
     third = weights.shape[1] // 3
     parts = b.tensor_split(projected, axis=2, sizes=tuple(qkv_hidden_sizes) or (third, third, third))
     q, k, v = (split_heads(b, part, num_heads) for part in parts)
-    if do_rotary:
-        raise UnsupportedError("do_rotary is not supported", "use RotaryEmbedding and MultiHeadAttention instead")
     if past is not None:
         cached = [b.reshaped(p, p.shape[1:]) for p in b.tensor_split(past, axis=0, sizes=(1, 1))]
         k, v = (with_past(b, p, new) for p, new in zip(cached, (k, v), strict=True))

@@ -20,6 +20,7 @@ from lepton_ir.ir import Value
 from lepton_ir.target import Target
 
 _BLOCK = 32
+_ABREAST = 8
 _NS_PER_STEP = 4.0
 
 _COMPARE = (scalars.le, scalars.lt, scalars.ge, scalars.gt, scalars.eq, scalars.ne)
@@ -48,12 +49,15 @@ class _Trees:
     def _block(self, block: Expr) -> Stmt:
         first = block * _BLOCK
         size = tir.minimum(tir.index(_BLOCK), tir.index(self.count) - first)
+        groups = tir.floordiv(size + (_ABREAST - 1), _ABREAST)
 
         def body(scores: Buffer) -> Stmt:
             return tir.seq(
                 tir.serial(_BLOCK * self.op.targets, lambda i: tir.store(scores, [i], self._start)),
                 tir.serial(
-                    self.trees, lambda t: tir.serial(size, lambda r: self._walk(scores, t, first + r, r), "r"), "t"
+                    self.trees,
+                    lambda t: tir.serial(groups, lambda g: self._walk(scores, t, first, g * _ABREAST, size), "g"),
+                    "t",
                 ),
                 tir.serial(size, lambda r: self._finish(scores, first + r, r), "r"),
             )
@@ -68,30 +72,48 @@ class _Trees:
     def _place(self, value: Value, *at: Expr) -> Expr:
         return tir.cast(self.view.load(value, at), tir.INDEX)
 
-    def _walk(self, scores: Buffer, tree: Expr, row: Expr, own: Expr) -> Stmt:
-        place, steps = rows.register("place", 1, tir.INDEX), rows.register("steps", 1, tir.INDEX)
+    def _walk(self, scores: Buffer, tree: Expr, first: Expr, own: Expr, size: Expr) -> Stmt:
+        """Walk some rows down one tree side by side, so that their loads do not wait for each other."""
+        places = [rows.register(f"place{i}", 1, tir.INDEX) for i in range(_ABREAST)]
+        steps, left = rows.register("steps", 1, tir.INDEX), rows.register("left", 1, tir.INDEX)
         origin = tir.index(0)
-        goes_on = tir.both(place[origin] >= 0, steps[origin] < self.op.depth)
+
+        def begin() -> Stmt:
+            root = tir.bind(self._place(self.op.roots, tree), "root")
+            return tir.seq(*(tir.store(p, [origin], root) for p in places), tir.store(left, [origin], root))
+
+        # Where there are no more rows, the last one is walked again.
+        numbers = [tir.minimum(own + i, size - 1) for i in range(_ABREAST)]
+        farthest = places[0][origin]
+        for place in places[1:]:
+            farthest = tirx.max(farthest, place[origin])
+        level = [self._step(place, first + number) for place, number in zip(places, numbers, strict=True)]
+        again = tir.seq(*level, tir.store(left, [origin], farthest), tir.store(steps, [origin], steps[origin] + 1))
+        votes = [
+            tir.if_then(own + i < size, self._votes(scores, -1 - place[origin], own + i))
+            for i, place in enumerate(places)
+        ]
         return tir.seq(
-            tirx.AllocBuffer(place),
-            tirx.AllocBuffer(steps),
-            tir.store(place, [origin], self._place(self.op.roots, tree)),
+            *(tirx.AllocBuffer(b) for b in (*places, steps, left)),
+            tir.scoped(begin),
             tir.store(steps, [origin], origin),
-            tirx.While(goes_on, tir.seq(self._step(place, row), tir.store(steps, [origin], steps[origin] + 1))),
-            self._votes(scores, -1 - place[origin], own),
+            tirx.While(tir.both(left[origin] >= 0, steps[origin] < self.op.depth), again),
+            *votes,
         )
 
     def _step(self, place: Buffer, row: Expr) -> Stmt:
-        """Go to the child that the comparison of this node leads to."""
+        """Go to the child that the comparison of this node leads to; from a leaf, nowhere."""
+        origin = tir.index(0)
 
         def make() -> Stmt:
-            node = tir.bind(place[tir.index(0)], "node")
+            node = tir.bind(tirx.max(place[origin], origin), "node")
             value = tir.bind(self.view.load(self.op.x, [row, self._place(self.op.features, node)]), "value")
             holds = self._holds(node, value)
             if self.op.missing is not None:
                 passes = tir.equal(self.view.load(self.op.missing, [node]), tir.const(1, "uint8"))
                 holds = tir.either(holds, tir.both(passes, tir.is_nan(value)))
-            return tir.store(place, [tir.index(0)], self._place(self.op.children, node, tir.cast(holds, tir.INDEX)))
+            below = self._place(self.op.children, node, tir.cast(holds, tir.INDEX))
+            return tir.store(place, [origin], tir.select(place[origin] < 0, place[origin], below))
 
         return tir.scoped(make)
 
