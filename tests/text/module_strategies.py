@@ -22,6 +22,7 @@ from lepton_ir.ir import (
     Region,
     SequenceType,
     TensorType,
+    Type,
     Value,
     sym,
 )
