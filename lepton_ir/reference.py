@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lepton_ir.diagnostics import LeptonError
-from lepton_ir.ir import Function, Module
+from lepton_ir.ir import Function, Module, TensorType
 from lepton_ir.sampling import BATCH, LENGTHS, default_sizes, sample_inputs
 
 ONNX_RUNTIME = "ONNX Runtime"
@@ -55,7 +55,7 @@ class ReferenceRunner:
 
     def __init__(self, module: Module, path: Path | None = None) -> None:
         self._module = module
-        self._session: Any = _open_session(path) if path is not None else None
+        self._session: Any = _open_session(path) if path is not None and _is_exchanged(module) else None
         self.source = ONNX_RUNTIME if self._session is not None else INTERPRETER
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> Reference:
@@ -125,6 +125,12 @@ def candidate_sizes(function: Function, given: Mapping[str, int]) -> Iterator[di
     for length in LENGTHS if free else ():
         for choice in itertools.product((length, BATCH), repeat=min(len(free), 3)):
             yield defaults | dict(zip(free, choice, strict=False))
+
+
+def _is_exchanged(module: Module) -> bool:
+    """Return whether ONNX Runtime gives and takes all inputs and outputs: it knows no element types but numpy's."""
+    values = (*module.main.arguments, *module.main.results)
+    return all(not isinstance(v.type, TensorType) or v.type.dtype.numpy.isbuiltin == 1 for v in values)
 
 
 def _is_finite(array: np.ndarray) -> bool:

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from tvm import tirx
 
 from lepton_backends.tvm import tir
@@ -229,6 +230,7 @@ class KernelView:
 
     def _literal(self, op: Operation, indices: Sequence[Expr]) -> Expr:
         array = op.attributes["value"].array
+        array = array.view(np.uint64) if array.dtype == np.complex64 else array
         dtype = self.dtype(op.result)
         flat = array.reshape(-1)
         if (flat.size and (flat == flat[0]).all()) or flat.size == 1:
