@@ -15,7 +15,7 @@ import numpy as np
 from lepton_ir.analysis.cost import flops
 from lepton_ir.analysis.memory import peak
 from lepton_ir.diagnostics import LeptonError
-from lepton_ir.ir import Function, Module, Operation
+from lepton_ir.ir import Function, Module, Operation, TensorType
 from lepton_ir.ir.dim import Dim, substitute, symbols
 from lepton_ir.limits import RAISE_MEMORY, Limits, human_size
 from lepton_ir.onnxruntime_process import CrashedError, RefusedError, Session
@@ -78,7 +78,9 @@ class ReferenceRunner:
         self._deadline = time.monotonic() + self._seconds
         # ONNX Runtime draws other random numbers.
         drawn = any(isinstance(op, Operation) and op.is_random for op in module.walk())
-        self._session = None if path is None or drawn else _open_session(path, self._left())
+        self._session = (
+            None if path is None or drawn or not _is_exchanged(module) else _open_session(path, self._left())
+        )
         self.source = ONNX_RUNTIME if self._session is not None else INTERPRETER
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> Reference:
@@ -224,6 +226,12 @@ def candidate_sizes(function: Function, given: Mapping[str, int]) -> Iterator[di
     for length in LENGTHS if free else ():
         for choice in itertools.product((length, BATCH), repeat=min(len(free), 3)):
             yield defaults | dict(zip(free, choice, strict=False))
+
+
+def _is_exchanged(module: Module) -> bool:
+    """Return whether ONNX Runtime gives and takes all inputs and outputs: it knows no element types but numpy's."""
+    values = (*module.main.arguments, *module.main.results)
+    return all(not isinstance(v.type, TensorType) or v.type.dtype.numpy.isbuiltin == 1 for v in values)
 
 
 def _is_finite(array: np.ndarray) -> bool:

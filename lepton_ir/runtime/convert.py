@@ -72,15 +72,19 @@ def to_tensor(array: np.ndarray) -> Any:
 
 
 def as_stored(array: np.ndarray) -> np.ndarray:
-    """Return the array as compiled code holds its element type."""
+    """Return the array as compiled code holds its element type: complex numbers, which it only moves, by their bits."""
     if array.dtype.kind == "O":
         return array
+    if array.dtype == np.complex64:
+        return array.view(np.uint64)
     stored = _SUB_BYTE.get(_DTYPES[array.dtype.name])
     return array if stored is None else array.astype(stored)
 
 
 def from_stored(array: np.ndarray, dtype: DType) -> np.ndarray:
     """Return the array in the element type ``dtype``; the inverse of :func:`as_stored`."""
+    if dtype is DType.C64:
+        return array.view(np.complex64)
     return array.astype(dtype.numpy) if dtype in _SUB_BYTE else array
 
 

@@ -129,7 +129,7 @@ def converted(array, dtype):
     if dtype == np.bool_:
         return array.astype(np.float64) > 0
     if dtype.kind in "iu" or dtype in (ml_dtypes.int4, ml_dtypes.uint4, ml_dtypes.int2, ml_dtypes.uint2):
-        wide = np.asarray(array.astype(np.float64))
+        wide = np.nan_to_num(array.astype(np.float64))
         if array.dtype.kind not in "iub":
             wide = np.rint(wide * 4)
             wide = np.where(wide == 0, 1, wide)

@@ -11,6 +11,7 @@ from onnx.reference.ops.op_cast import cast_to
 from run import run
 
 import lepton_ir
+from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import DType
 
 EVERY = 60
@@ -35,6 +36,8 @@ def every_number(dtype):
     """Return all numbers of a type of at most 8 bits, and typical and extreme ones of a longer one."""
     if dtype is DType.BOOL:
         return np.array([False, True])
+    if dtype is DType.C64:
+        return np.array([1 - 2j, -0.5, 3j, complex(np.inf, -0.0), -7 - 1e-9j], np.complex64)
     if dtype.bits <= 8 and dtype.is_float:
         return np.arange(1 << dtype.bits, dtype=np.uint8).view(dtype.numpy)
     if dtype.bits <= 8:
@@ -102,7 +105,7 @@ def test_casts(source):
     assert not wrong
 
 
-@pytest.mark.parametrize("number", sorted(NUMBERS), ids=NAMES.get)
+@pytest.mark.parametrize("number", sorted([*NUMBERS, TensorProto.COMPLEX64]), ids=NAMES.get)
 def test_movement(number):
     """Inputs, constants and outputs of every type keep their bits."""
     dtype = DTYPES[number]
@@ -144,3 +147,32 @@ def test_sample_of_variants():
     outcomes = run(names[::EVERY])
     assert [(o.name, o.status, o.reason) for o in outcomes if o.status in (WRONG, CRASH)] == []
     assert sum(o.status == PASS for o in outcomes) >= 0.7 * len(outcomes)
+
+
+def test_complex_numbers_are_only_moved():
+    node = helper.make_node("ScatterND", ["x", "i", "u"], ["y"], reduction="add")
+    x, u = np.ones(4, np.complex64), np.ones(2, np.complex64)
+    with pytest.raises(LeptonError, match="complex numbers can be moved, but not computed with"):
+        compiled([node], [("x", TensorProto.COMPLEX64, [4])], ["y"], {"i": np.array([[0], [1]]), "u": u})
+    padded = [helper.make_node("Pad", ["x", "p", "v"], ["y"]), helper.make_node("Identity", ["x"], ["z"])]
+    weights = {"p": np.array([1, 2]), "v": np.array(1 - 3j, np.complex64)}
+    y, z = compiled(padded, [("x", TensorProto.COMPLEX64, [4])], ["y", "z"], weights)(x)
+    np.testing.assert_array_equal(y, np.pad(x, (1, 2), constant_values=1 - 3j))
+    np.testing.assert_array_equal(z, x)
+
+
+@pytest.mark.parametrize("kind", ["INT4", "UINT2", "BFLOAT16", "FLOAT8E8M0", "COMPLEX64"])
+def test_models_of_types_that_onnxruntime_does_not_exchange_are_verified(tmp_path, kind):
+    number = TensorProto.DataType.Value(kind)
+    graph = helper.make_graph(
+        [helper.make_node("Transpose", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", number, [2, 3])],
+        [helper.make_tensor_value_info("y", number, [3, 2])],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)], ir_version=13)
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    artifact = lepton_ir.compile(tmp_path / "m.onnx")
+    assert artifact.golden.inputs["x"].dtype == DTYPES[number].numpy
+    artifact.save(tmp_path / "m.lepton")
+    assert lepton_ir.runtime.load(tmp_path / "m.lepton").check_golden() == 0

@@ -264,6 +264,7 @@ class KernelView:
 
     def _literal(self, op: Operation, indices: Sequence[Expr]) -> Expr:
         array = op.attributes["value"].array
+        array = array.view(np.uint64) if array.dtype == np.complex64 else array
         dtype = self.dtype(op.result)
         flat = array.reshape(-1)
         if (flat.size and (flat == flat[0]).all()) or flat.size == 1:

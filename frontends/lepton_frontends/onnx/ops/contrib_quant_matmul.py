@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.ops.qlinear import matmul_integer, per_column, per_row
+from lepton_frontends.onnx.ops.qlinear import matmul_integer, per_row
 from lepton_frontends.onnx.ops.quant import dynamic_quantize_linear, integers, requantized, scalar
 from lepton_frontends.onnx.rules import MICROSOFT, onnx_op
 from lepton_ir.ir.core import Value
@@ -29,7 +29,7 @@ def matmul_integer_to_float(
     bias: Value | None = None,
 ) -> Value:
     to = x_scale.tensor.dtype
-    of_x, of_y = (b.cast_to(v, DType.F32) for v in (per_row(b, x_scale), per_column(b, y_scale)))
+    of_x, of_y = (b.cast_to(v, DType.F32) for v in (per_row(b, x_scale), scalar(b, y_scale)))
     product = b.cast(matmul_integer(b, x, y, x_zero, y_zero), to=DType.F32)
     z = b.mul(product, b.mul(of_x, of_y))
     return b.cast_to(z if bias is None else b.add(z, b.cast_to(bias, DType.F32)), to)

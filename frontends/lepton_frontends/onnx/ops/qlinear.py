@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.ops.conv import conv
 from lepton_frontends.onnx.ops.quant import along, integers, requantized, scalar
@@ -11,26 +9,20 @@ from lepton_frontends.onnx.rules import onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType
 
-Parameter = TypeVar("Parameter", Value, "Value | None")
 
-
-def per_row(b: OnnxBuilder, v: Parameter) -> Parameter:
+def per_row(b: OnnxBuilder, v: Value) -> Value:
     """Return a parameter of a matrix product's first operand: for all of it, or [M] or [..., M, 1] for its rows."""
-    if v is None or v.rank != 1:
+    if v.rank != 1:
         return v
     return b.reshaped(v, () if v.shape == (1,) else (v.shape[0], 1))
-
-
-def per_column(b: OnnxBuilder, v: Parameter) -> Parameter:
-    """Return a parameter of a matrix product's second operand: for all of it, or [N] or [..., 1, N] for its columns."""
-    return v if v is None else scalar(b, v)
 
 
 @onnx_op("MatMulInteger", since=10)
 def matmul_integer(
     b: OnnxBuilder, x: Value, y: Value, x_zero: Value | None = None, y_zero: Value | None = None
 ) -> Value:
-    rows, columns = per_row(b, x_zero), per_column(b, y_zero)
+    rows = None if x_zero is None else per_row(b, x_zero)
+    columns = None if y_zero is None else scalar(b, y_zero)
     return b.linalg_matmul(integers(b, x, rows), integers(b, y, columns))
 
 
@@ -46,14 +38,14 @@ def qlinear_matmul(
     scale: Value,
     zero: Value,
 ) -> Value:
-    of_x, of_y, of_result = per_row(b, x_scale), per_column(b, y_scale), per_row(b, scale)
+    of_x, of_y, of_result = per_row(b, x_scale), scalar(b, y_scale), per_row(b, scale)
     factor = b.div(b.mul(*(b.cast_to(v, DType.F32) for v in (of_x, of_y))), b.cast_to(of_result, DType.F32))
     offset = per_row(b, zero)
     if x.tensor.dtype.is_integer and y.tensor.dtype.is_integer:
         product = matmul_integer(b, x, y, x_zero, y_zero)
     else:
         reals = [b.cast(v, to=DType.F32) for v in (x, y)]
-        shifts = [b.cast(v, to=DType.F32) for v in (per_row(b, x_zero), per_column(b, y_zero))]
+        shifts = [b.cast(v, to=DType.F32) for v in (per_row(b, x_zero), scalar(b, y_zero))]
         product = b.linalg_matmul(*map(b.sub, reals, shifts))
     if zero.tensor.dtype.is_integer:
         return requantized(b, product, factor, offset)

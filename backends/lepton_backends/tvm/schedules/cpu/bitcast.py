@@ -7,9 +7,9 @@ from typing import Any
 from tvm import tirx
 
 from lepton_backends.tvm import tir
+from lepton_backends.tvm.emit.casts import wrap
 from lepton_backends.tvm.emit.kernel import KernelView
 from lepton_backends.tvm.emit.rules import storage_dtype
-from lepton_backends.tvm.emit.scalars import wrap
 from lepton_backends.tvm.schedules.cost import work_ns
 from lepton_backends.tvm.schedules.cpu import rows
 from lepton_backends.tvm.schedules.registry import template
