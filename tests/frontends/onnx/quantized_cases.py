@@ -75,7 +75,7 @@ def numbers(dtype, *shape, most=None):
     return RNG.integers(low, high + 1, shape).astype(dtype)
 
 
-def scale(*shape, low=0.01, high=0.1):
+def scale(*shape, low=0.05, high=0.1):
     return RNG.uniform(low, high, shape).astype(F32)
 
 

@@ -29,7 +29,9 @@ def test_qlinear_matmul(kinds, per):
     a, b = numbers(kinds[0], 4, 6, 33, most=60), numbers(kinds[1], 33, 9, most=60)
     m, n = ((), ()) if per == "tensor" else ((6,), (9,))
     sa, sb, sy = scale(*m), scale(*n), scale(low=0.2, high=0.3)
-    za, zb, zy = numbers(kinds[0], *m, most=5), numbers(kinds[1], *n, most=5), np.array(3, kinds[0])
+    middle = [30 if k is U8 else 0 for k in kinds]
+    za, zb = ((numbers(k, *s, most=5) + mid).astype(k) for k, s, mid in zip(kinds, (m, n), middle, strict=True))
+    zy = np.array(90, kinds[0])
     rows = (lambda v: v.reshape(-1, 1)) if m else (lambda v: v)
     total = (a.astype(np.int64) - rows(za)) @ (b.astype(np.int64) - zb)
     wanted = requantized(total, rows(sa) * sb / sy, zy)
