@@ -75,7 +75,9 @@ class ReferenceRunner:
             return list(self._session.run(None, feeds))
         except Exception as error:
             # ONNX Runtime's exceptions share no narrower base class.
-            shapes = ", ".join(f"{name}: {list(array.shape)}" for name, array in inputs.items())
+            shapes = ", ".join(
+                f"{name}: {list(np.shape(a))}" for name, a in inputs.items() if isinstance(a, np.ndarray)
+            )
             raise LeptonError(
                 "ONNX Runtime cannot run the model on generated inputs",
                 where=shapes,
@@ -127,7 +129,9 @@ def candidate_sizes(function: Function, given: Mapping[str, int]) -> Iterator[di
             yield defaults | dict(zip(free, choice, strict=False))
 
 
-def _is_finite(array: np.ndarray) -> bool:
+def _is_finite(array: Any) -> bool:
+    if isinstance(array, list) or array is None:
+        return all(map(_is_finite, array or ()))
     return array.size > 0 and (array.dtype.kind not in "fc" or bool(np.isfinite(array).all()))
 
 
