@@ -154,7 +154,9 @@ class ReferenceRunner:
             self._session, self.source = None, INTERPRETER
             return None
         except RefusedError as error:
-            shapes = ", ".join(f"{name}: {list(array.shape)}" for name, array in inputs.items())
+            shapes = ", ".join(
+                f"{name}: {list(np.shape(a))}" for name, a in inputs.items() if isinstance(a, np.ndarray)
+            )
             raise LeptonError(
                 "ONNX Runtime cannot run the model on generated inputs",
                 where=self._module.main.location,
@@ -234,7 +236,9 @@ def _is_exchanged(module: Module) -> bool:
     return all(not isinstance(v.type, TensorType) or v.type.dtype.numpy.isbuiltin == 1 for v in values)
 
 
-def _is_finite(array: np.ndarray) -> bool:
+def _is_finite(array: Any) -> bool:
+    if isinstance(array, list) or array is None:
+        return all(map(_is_finite, array or ()))
     return array.size > 0 and (array.dtype.kind not in "fc" or bool(np.isfinite(array).all()))
 
 

@@ -10,8 +10,11 @@ import numpy as np
 
 from lepton_ir.ir import DType, Function, TensorType, Value
 from lepton_ir.ir.dim import Dim, evaluate, symbols
+from lepton_ir.ir.types import OptionalType, SequenceType, Type, symbols_in
 
 BATCH = 2
+ELEMENTS = 3
+"""The length of sequences."""
 _MOST_ELEMENTS = 1 << 22
 """Inputs of many symbolic dimensions get smaller sizes, so that they stay below this."""
 LENGTHS = (64, 16, 128, 256, 512, 1024)
@@ -23,8 +26,7 @@ def symbol_names(function: Function) -> list[str]:
     """Return the symbols in the argument types, in order of appearance."""
     names: dict[str, None] = {}
     for argument in function.arguments:
-        for dim in argument.tensor.shape:
-            names.update(dict.fromkeys(sorted(symbols(dim))))
+        names.update(dict.fromkeys(sorted(symbols_in(argument.type))))
     return list(names)
 
 
@@ -32,21 +34,24 @@ def default_sizes(function: Function, length: int = LENGTHS[0]) -> dict[str, int
     """Return sizes for the symbolic dimensions: a small batch for those that come first, ``length`` for others."""
     first: set[str] = set()
     for argument in function.arguments:
-        first |= symbols(argument.tensor.shape[0]) if argument.tensor.rank > 1 else frozenset()
+        if isinstance(argument.type, TensorType) and argument.rank > 1:
+            first |= symbols(argument.shape[0])
     names = symbol_names(function)
+    tensors = [a.type for a in function.arguments if isinstance(a.type, TensorType)]
     while True:
         sizes = {name: BATCH if name in first else length for name in names}
-        shapes = [[evaluate(d, sizes) for d in a.tensor.shape] for a in function.arguments]
+        shapes = [[evaluate(d, sizes) for d in t.shape] for t in tensors]
         if length <= BATCH or all(prod(shape) <= _MOST_ELEMENTS for shape in shapes):
             return sizes
         length //= 2
 
 
-def sample_inputs(function: Function, seed: int = 0, dims: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
+def sample_inputs(function: Function, seed: int = 0, dims: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Return random inputs by name, reproducible from ``seed``.
 
     Floats are standard normal. Integers are drawn from the range that their use allows (an index into a table
     stays inside it, a divisor is not 0, a value that is compared with constants takes one of them), else from 0 and 1.
+    Sequences have :data:`ELEMENTS` elements, optionals hold a value.
 
     Args:
         function: the entry function.
@@ -55,10 +60,17 @@ def sample_inputs(function: Function, seed: int = 0, dims: Mapping[str, int] | N
     """
     rng = np.random.default_rng(seed)
     env = default_sizes(function) | dict(dims or {})
-    return {
-        a.name or f"input{i}": _sample(a, a.tensor, [evaluate(d, env) for d in a.tensor.shape], rng)
-        for i, a in enumerate(function.arguments)
-    }
+    return {a.name or f"input{i}": _sample_value(a, a.type, env, rng) for i, a in enumerate(function.arguments)}
+
+
+def _sample_value(value: Value, type: Type, env: Mapping[str, int], rng: np.random.Generator) -> Any:
+    if isinstance(type, SequenceType):
+        return [_sample_value(value, type.element, env, rng) for _ in range(ELEMENTS)]
+    if isinstance(type, OptionalType):
+        return _sample_value(value, type.element, env, rng)
+    if not isinstance(type, TensorType):
+        return _sample(value, TensorType((BATCH,), type.dtype), [BATCH], rng)
+    return _sample(value, type, [evaluate(d, env) for d in type.shape], rng)
 
 
 def _sample(value: Value, type: TensorType, shape: list[int], rng: np.random.Generator) -> np.ndarray:

@@ -123,11 +123,13 @@ class VerifyReport:
         )
 
 
-def compare(name: str, got: np.ndarray, want: np.ndarray, tolerance: float | None = None) -> OutputError:
+def compare(name: str, got: Any, want: Any, tolerance: float | None = None) -> OutputError:
     """Return how far ``got`` is from ``want``; integers, booleans and strings must be equal.
 
-    NaN and infinity must stand at the same places.
+    NaN and infinity must stand at the same places. Of lists the worst element counts.
     """
+    if isinstance(want, list) or want is None or isinstance(got, list) or got is None:
+        return _compare_held(name, got, want, tolerance)
     got, want = np.asarray(got), np.asarray(want)
     dtype = DType.of(want)
     allowed = tolerance if tolerance is not None and dtype.is_float else TOLERANCE.get(dtype, 0.0)
@@ -146,6 +148,15 @@ def compare(name: str, got: np.ndarray, want: np.ndarray, tolerance: float | Non
     if not finite.any():
         return OutputError(name, 0.0, 0.0, allowed)
     return OutputError(name, float(np.abs(a - b)[finite].max()), float(np.abs(b[finite]).max()), allowed)
+
+
+def _compare_held(name: str, got: Any, want: Any, tolerance: float | None) -> OutputError:
+    """Compare sequences and optionals."""
+    if type(got) is not type(want) or len(got or ()) != len(want or ()):
+        counts = [len(v) if isinstance(v, list) else type(v).__name__ for v in (got, want)]
+        return OutputError(name, np.inf, 0.0, 0.0, f"a sequence or optional of {counts[0]} instead of {counts[1]}")
+    errors = [compare(name, g, w, tolerance) for g, w in zip(got or (), want or (), strict=True)]
+    return max(errors, key=lambda o: (not o.ok, o.relative), default=OutputError(name, 0.0, 0.0, 0.0))
 
 
 def compare_outputs(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lepton_ir.artifact import TensorSpec
 from lepton_ir.artifact.dims import dim_from_json
 from lepton_ir.ir.dim import Expr, evaluate
 
@@ -13,6 +14,8 @@ def bind_sizes(specs: Iterable[Any], feeds: Mapping[str, Any]) -> dict[str, int]
     """Return the sizes that the inputs give to the plain symbols of the model's input types."""
     env: dict[str, int] = {}
     for spec in specs:
+        if not isinstance(spec, TensorSpec):
+            continue
         for dim, size in zip(spec.type.shape, feeds[spec.name].shape, strict=True):
             if isinstance(dim, Expr) and str(dim).isidentifier():
                 env[str(dim)] = int(size)

@@ -76,7 +76,7 @@ def _model_facts(
     path: Path, dims: dict[str, int], ir: bool, limits: Limits, external_data_root: Path | None
 ) -> dict[str, Any] | None:
     from lepton_ir.analysis.cost import flops
-    from lepton_ir.compiler import import_model
+    from lepton_ir.compiler import host_operations, import_model
     from lepton_ir.reference import input_names, output_names
 
     try:
@@ -102,6 +102,7 @@ def _model_facts(
         "operators": dict(Counter(op.name for op in module.walk() if op.name != "const").most_common()),
         "parameters": sum(int(c.array.size) for c in constants.values() if c.type.dtype.is_float),
         "parameter_bytes": sum(c.nbytes for c in constants.values()),
+        "host": host_operations(module),
         "flops": total if isinstance(total, int) else str(total),
         "unsupported": [],
     }
@@ -125,6 +126,8 @@ def _print(facts: dict[str, Any]) -> None:
             rows["arithmetic"] = human_flops(value)
         elif key in ("inputs", "outputs", "unsupported"):
             rows[key] = "\n".join(map(str, value)) or "none"
+        elif key == "host":
+            rows["on the host"] = "\n".join(f"{h['op']}: {', '.join(h['nodes'])}" for h in value) or "none"
         elif isinstance(value, dict):
             rows[key] = "\n".join(f"{k}: {v}" for k, v in value.items())
         else:

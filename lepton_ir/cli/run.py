@@ -50,6 +50,9 @@ def run(
         print_json({"outputs": summary, "checks": checks})
     else:
         for name, facts in summary.items():
+            if "elements" in facts:
+                print(f"{printable(name)}: a sequence of {len(facts['elements'])} elements")
+                continue
             numbers = f"min {facts['min']} max {facts['max']} mean {facts['mean']}"
             print(f"{printable(name)}: {facts['dtype']}{facts['shape']} {numbers}")
         for check in checks:
@@ -89,7 +92,11 @@ def random_inputs(model: Any, seed: int, dims: dict[str, int]) -> dict[str, np.n
     return sample_inputs(Function("main", [s.type for s in specs], [s.name for s in specs]), seed, dims)
 
 
-def _describe(array: np.ndarray) -> dict[str, Any]:
+def _describe(array: Any) -> dict[str, Any]:
+    if isinstance(array, list):
+        return {"elements": [_describe(a) for a in array]}
+    if array is None:
+        return {"dtype": "none", "shape": [], "min": None, "max": None, "mean": None}
     numeric = array.size and array.dtype.kind in "fiub"
     facts: dict[str, Any] = {
         "dtype": str(array.dtype),
@@ -124,9 +131,19 @@ def _save(path: Path, outputs: dict[str, np.ndarray]) -> None:
 
     from lepton_ir.files import written_aside
 
+    for name, array in outputs.items():
+        if not isinstance(array, np.ndarray):
+            raise LeptonError(
+                f"the output {name} cannot be written",
+                where=str(path),
+                why="it is a sequence or an optional, and an .npz file holds arrays",
+                help="call the model from Python, with lepton_ir.runtime.load",
+            )
     try:
         with written_aside(path) as file:
-            np.savez(file, **outputs)  # type: ignore[arg-type]
+            # Arrays of Python's strings would be pickled, and pickles are not read.
+            plain = {name: a.astype(str) if a.dtype == object else a for name, a in outputs.items()}
+            np.savez(file, **plain)  # type: ignore[arg-type]
     except OSError as error:
         raise LeptonError("the outputs cannot be written", where=str(path), why=error.strerror or "") from error
 

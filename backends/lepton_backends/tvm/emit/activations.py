@@ -10,9 +10,8 @@ from tvm import tirx
 
 from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit import vector_math as vm
-from lepton_backends.tvm.emit.casts import to_integer
 from lepton_backends.tvm.emit.rules import scalar
-from lepton_backends.tvm.emit.scalars import clip, is_float, maximum
+from lepton_backends.tvm.emit.scalars import clip, is_float, maximum, to_integer
 from lepton_backends.tvm.emit.vector_math import like
 from lepton_backends.tvm.tir import Expr, bind, dtype_of, select
 

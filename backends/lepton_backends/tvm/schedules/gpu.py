@@ -28,6 +28,7 @@ from lepton_ir.diagnostics import Diagnostic
 from lepton_ir.ir import Builder, Module, Value
 from lepton_ir.ir.core import Operation
 from lepton_ir.ir.dim import Dim
+from lepton_ir.ir.opdef import runs_on_host
 from lepton_ir.target import Target
 
 STRUCTURE = frozenset({"yield", "const"})
@@ -57,9 +58,9 @@ def lower_kernel_gpu(kernel: Operation, target: Target, symbol: str) -> tirx.Pri
 
 
 def unsupported(module: Module) -> list[Diagnostic]:
-    """Return a finding for every operation inside of kernels that GPUs have no lowering for."""
+    """Return a finding for every operation that GPUs have no lowering for."""
     load_tensor_rules()
-    found: list[Diagnostic] = []
+    found = [_needs_host(op) for op in module.walk() if runs_on_host(op)]
     for kernel in module.walk():
         if kernel.name != "kernel":
             continue
@@ -74,6 +75,15 @@ def unsupported(module: Module) -> list[Diagnostic]:
                     )
                 )
     return found
+
+
+def _needs_host(op: Operation) -> Diagnostic:
+    return Diagnostic(
+        f"{op.name} has no GPU kernel",
+        where=op.location,
+        why="it works on strings, sequences, optionals or image files, which the host evaluates",
+        help="compile for the cpu",
+    )
 
 
 def decomposed(kernel: Operation) -> Operation:
