@@ -17,6 +17,7 @@ from lepton_ir.analysis.memory import peak
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import Function, Module, Operation, TensorType
 from lepton_ir.ir.dim import Dim, substitute, symbols
+from lepton_ir.ir.types import is_numeric
 from lepton_ir.limits import RAISE_MEMORY, Limits, human_size
 from lepton_ir.onnxruntime_process import CrashedError, RefusedError, Session
 from lepton_ir.sampling import BATCH, LENGTHS, default_sizes, sample_inputs
@@ -154,9 +155,8 @@ class ReferenceRunner:
             self._session, self.source = None, INTERPRETER
             return None
         except RefusedError as error:
-            shapes = ", ".join(
-                f"{name}: {list(np.shape(a))}" for name, a in inputs.items() if isinstance(a, np.ndarray)
-            )
+            arrays = {name: a for name, a in inputs.items() if isinstance(a, np.ndarray)}
+            shapes = ", ".join(f"{name}: {list(a.shape)}" for name, a in arrays.items())
             raise LeptonError(
                 "ONNX Runtime cannot run the model on generated inputs",
                 where=self._module.main.location,
@@ -231,14 +231,15 @@ def candidate_sizes(function: Function, given: Mapping[str, int]) -> Iterator[di
 
 
 def _is_exchanged(module: Module) -> bool:
-    """Return whether ONNX Runtime gives and takes all inputs and outputs: it knows no element types but numpy's."""
-    values = (*module.main.arguments, *module.main.results)
-    return all(not isinstance(v.type, TensorType) or v.type.dtype.numpy.isbuiltin == 1 for v in values)
+    """Return whether ONNX Runtime, in its process, is given and gives all values: arrays of numpy's own types."""
+    types = [v.type for v in (*module.main.arguments, *module.main.results)]
+    return all(isinstance(t, TensorType) and is_numeric(t) and t.dtype.numpy.isbuiltin == 1 for t in types)
 
 
-def _is_finite(array: Any) -> bool:
+def _is_finite(array: object) -> bool:
     if isinstance(array, list) or array is None:
         return all(map(_is_finite, array or ()))
+    assert isinstance(array, np.ndarray)
     return array.size > 0 and (array.dtype.kind not in "fc" or bool(np.isfinite(array).all()))
 
 
