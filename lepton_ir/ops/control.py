@@ -15,7 +15,7 @@ from lepton_ir.ir.opdef import (
     variadic_operand,
     variadic_result,
 )
-from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type
+from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type, UnrankedType
 from lepton_ir.ops.folds import shape as shape_folds
 from lepton_ir.ops.sequence import common_element
 
@@ -179,11 +179,13 @@ def _all_fit(have: Sequence[Type], want: Sequence[Type]) -> bool:
 def _fits(have: Type, want: Type) -> bool:
     if isinstance(have, TensorType) and isinstance(want, TensorType):
         sizes = zip(have.shape, want.shape, strict=False)
-        return (
-            have.dtype is want.dtype
-            and have.rank == want.rank
-            and all(d == e or not isinstance(e, int) for d, e in sizes)
-        )
+        named = all(d == e or not isinstance(e, int) for d, e in sizes)
+        return have.dtype is want.dtype and have.rank == want.rank and named
+    if isinstance(want, UnrankedType):
+        return isinstance(have, (TensorType, UnrankedType)) and have.dtype is want.dtype
+    for container in (SequenceType, OptionalType):
+        if isinstance(have, container) and isinstance(want, container):
+            return _fits(have.element, want.element)
     return have == want
 
 

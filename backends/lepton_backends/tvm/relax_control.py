@@ -15,7 +15,7 @@ from tvm import relax, tirx
 from lepton_backends.tvm.emit.rules import storage_dtype
 from lepton_backends.tvm.relax_builder import FunctionBuilder, captured_values, emits
 from lepton_backends.tvm.relax_dims import require
-from lepton_ir.ir import DType, TensorType, Value, tensor
+from lepton_ir.ir import Block, DType, TensorType, Value, tensor
 from lepton_ir.ir.core import Operation
 from lepton_ir.ir.types import Type
 
@@ -25,9 +25,24 @@ _NO_LIMIT = 2**63 - 1
 
 @emits("control.if")
 def _if(b: FunctionBuilder, op: Operation) -> list[Any]:
-    then, other = (b.scope(lambda block=region.block: b.block(block)) for region in op.regions)  # type: ignore[misc]
+    then, other = (_branch(b, region.block, len(op.results)) for region in op.regions)
     chosen = b.builder.emit(relax.If(b.values[op.present_operands[0]], then, other))
     return [b.named(v, r.type) for v, r in zip(b.unpack(chosen, len(op.results)), op.results, strict=True)]
+
+
+def _branch(b: FunctionBuilder, block: Block, results: int) -> relax.SeqExpr:
+    """Return a branch. One that computes is a function of its own.
+
+    TVM plans the memory of a function as if all of it ran: a branch would be given storage that only the other one, or
+    another conditional's branch, has allocated.
+    """
+    if all(op.name in ("const", "yield") for op in block.ops):
+        return b.scope(lambda: b.block(block))
+    captured = captured_values(block, b.values)
+    name = f"control_branch_{sum(1 for f in b.program.dims if f.startswith('control_branch_'))}"
+    callee = _Callee(b, name, captured)
+    callee.define(lambda: callee.inner.block(block))
+    return b.scope(lambda: _invoke(b, name, [b.values[v] for v in captured], results))
 
 
 @emits("call")

@@ -10,9 +10,11 @@ import numpy as np
 from lepton_frontends.onnx.branches import condition_of, inner_builder
 from lepton_frontends.onnx.rules import UnsupportedError
 from lepton_frontends.onnx.runtime_values import bound_dims, fresh_dims
+from lepton_frontends.onnx.scope import Imported
+from lepton_frontends.onnx.sequences import as_type, as_value, widened
 from lepton_ir.ir.core import Block, Region, Value
 from lepton_ir.ir.dim import symbols
-from lepton_ir.ir.types import DType, TensorType, Type
+from lepton_ir.ir.types import DType, OptionalType, TensorType, Type
 from lepton_ir.ops.control import Loop
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ class Trip(NamedTuple):
     """What one trip gives: whether to go on, the carried values, and a row for each collected result."""
 
     again: Value
-    carried: Sequence[Value]
+    carried: Sequence[Imported]
     rows: Sequence[Value]
 
 
@@ -31,7 +33,7 @@ Body = Callable[["OnnxBuilder", Value, Sequence[Value]], Trip]
 
 
 def runtime_loop(
-    b: OnnxBuilder, limit: Value | None, begin: Value | None, carried: Sequence[Value], body: Body
+    b: OnnxBuilder, limit: Value | None, begin: Value | None, carried: Sequence[Imported], body: Body
 ) -> list[Value]:
     """Make a loop.
 
@@ -49,10 +51,12 @@ def runtime_loop(
         UnsupportedError: a carried value changes its rank or element type.
     """
     outside = frozenset(b.importer.symbols)
-    block, arguments, trip = _settled(b, [v.type for v in carried], body)
+    given = [as_value(b, v) for v in carried]
+    block, arguments, trip = _settled(b, [v.type for v in given], body)
     inner = inner_builder(b, block)
     collectors = [_collector(row, outside) for row in trip.rows]
-    starts, nexts = list(carried), list(trip.carried)
+    starts = [as_type(b, v, a.type) for v, a in zip(given, arguments, strict=True)]
+    nexts = [as_type(inner, as_value(inner, v), a.type) for v, a in zip(trip.carried, arguments, strict=True)]
     for collector, row in zip(collectors, trip.rows, strict=True):
         first, following = collector.extend(b, inner, block, row)
         starts += first
@@ -84,7 +88,9 @@ def _settled(b: OnnxBuilder, types: Sequence[Type], body: Body) -> tuple[Block, 
         number = block.add_argument(TensorType((), DType.I64))
         arguments = [block.add_argument(t) for t in types]
         trip = body(inner_builder(b, block), number, arguments)
-        wider = [_widened(b, t, v.type, own) for t, v in zip(types, trip.carried, strict=True)]
+        inner = inner_builder(b, block)
+        after = [as_value(inner, v).type for v in trip.carried]
+        wider = [_widened(b, t, a, own) for t, a in zip(types, after, strict=True)]
         if wider == types:
             return block, list(arguments), trip
         block.erase_all()
@@ -95,8 +101,11 @@ def _widened(b: OnnxBuilder, before: Type, after: Type, own: set[str]) -> Type:
     """Return the type of a carried value with names for the sizes that change, which are added to ``own``."""
     if before == after:
         return before
+    if isinstance(before, OptionalType) or isinstance(after, OptionalType):
+        one, two = (t.element if isinstance(t, OptionalType) else t for t in (before, after))
+        return OptionalType(widened(one, two))
     if not isinstance(before, TensorType) or not isinstance(after, TensorType):
-        raise UnsupportedError(f"a value that it carries is {before} before and {after} after a trip")
+        return widened(before, after)
     if before.dtype is not after.dtype or before.rank != after.rank:
         raise UnsupportedError(
             f"a value that it carries is {before} before and {after} after a trip",

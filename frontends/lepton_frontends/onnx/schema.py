@@ -18,7 +18,7 @@ from lepton_frontends.onnx.attributes import attribute_value
 from lepton_frontends.onnx.rules import UnsupportedError
 from lepton_frontends.onnx.values import attribute_problem, input_problems
 from lepton_ir.ir.core import Value
-from lepton_ir.ir.types import DType
+from lepton_ir.ir.types import DType, TensorType
 
 _SPELLED = {
     DType.F32: "float", DType.F64: "double", DType.F16: "float16", DType.BF16: "bfloat16", DType.STR: "string",
@@ -144,7 +144,7 @@ def _type_problems(found: Signature, inputs: Sequence[Any]) -> Iterator[str]:
     bound: dict[str, tuple[str, str]] = {}
     for i, value in enumerate(inputs):
         parameter = found.parameter(i)
-        if parameter is None or not isinstance(value, Value):
+        if parameter is None or not isinstance(value, Value) or not isinstance(value.type, TensorType):
             continue
         dtype = value.tensor.dtype
         spelled = f"tensor({_SPELLED.get(dtype) or dtype.numpy.name})"

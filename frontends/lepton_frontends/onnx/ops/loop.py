@@ -11,14 +11,15 @@ from onnx import GraphProto
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.loops import Trip, runtime_loop
 from lepton_frontends.onnx.rules import onnx_op
+from lepton_frontends.onnx.scope import Imported
 from lepton_ir.ir.core import Value
 
 _UNROLLED_TRIPS = 256
 
 
-@onnx_op("Loop")
+@onnx_op("Loop", takes_lists=True)
 def loop(
-    b: OnnxBuilder, trips: Value | None = None, condition: Value | None = None, *carried: Value, body: GraphProto
+    b: OnnxBuilder, trips: Value | None = None, condition: Value | None = None, *carried: Imported, body: GraphProto
 ) -> Any:
     start = True if condition is None else b.array(condition)
     count = None if trips is None else b.array(trips)
@@ -37,9 +38,11 @@ def loop(
     return runtime_loop(b, trips, condition, carried, one_trip)
 
 
-def _unrolled(b: OnnxBuilder, count: int, carried: Sequence[Value], body: GraphProto, scans: int) -> list[Value] | None:
+def _unrolled(
+    b: OnnxBuilder, count: int, carried: Sequence[Imported], body: GraphProto, scans: int
+) -> list[Any] | None:
     """Repeat the body; None where it can end the loop early, at run time."""
-    values, collected = list(carried), [[] for _ in range(scans)]  # type: list[Value], list[list[Value]]
+    values, collected = list(carried), [[] for _ in range(scans)]  # type: list[Any], list[list[Value]]
     for trip in range(count):
         inputs = [b.const(np.int64(trip)), b.const(np.True_), *values]
         again, *results = b.importer.subgraph(body, inputs, b.scope, b)
