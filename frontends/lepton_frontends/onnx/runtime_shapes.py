@@ -43,6 +43,22 @@ def reshape_target(b: OnnxBuilder, x: Value, shape: Value, known: Sequence[Dim |
     return list(bound_dims(b, target, fixed, "size in the target shape"))
 
 
+def unsqueezed_shape(b: OnnxBuilder, x: Value, axes: Value, count: int) -> Sequence[Dim]:
+    """Return the shape of x with new axes of size 1, where these are too many to choose between."""
+    rank = x.rank + count
+    if not x.rank:
+        return [1] * rank
+    given = flat_ints(b, axes)
+    places = b.where(b.lt(given, number(b, 0)), b.add(given, number(b, rank)), given)
+    ones = b.const(np.ones(count, np.int64))
+    new = b.tensor_scatter_elements(b.const(np.zeros(rank, np.int64)), places, ones, axis=0, reduction="add")
+    once = b.reduce_all(b.le(new, number(b, 1)), axes=(0,), keepdims=False)
+    b.control_require(once, message="the list of axes of Unsqueeze names one twice")
+    old = b.sub(b.tensor_cumsum(b.sub(number(b, 1), new), axis=0), number(b, 1))
+    own = b.tensor_gather(sizes(b, x.shape), b.minimum(b.maximum(old, number(b, 0)), number(b, x.rank - 1)), axis=0)
+    return bound_dims(b, b.where(b.eq(new, number(b, 0)), own, number(b, 1)), [None] * rank, "size")
+
+
 def full_length(b: OnnxBuilder, values: Value, axes: Value | None, rank: int, fill: Value) -> Value:
     """Return ``values``, one for each of some axes, as one for every axis, ``fill`` where there is none."""
     flat = flat_ints(b, values)

@@ -7,8 +7,8 @@ from typing import Any
 
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
-from lepton_frontends.onnx.runtime_shapes import pad_at_run_time, reshape_target, slice_at_run_time
-from lepton_frontends.onnx.runtime_values import partial_dims
+from lepton_frontends.onnx.runtime_shapes import pad_at_run_time, reshape_target, slice_at_run_time, unsqueezed_shape
+from lepton_frontends.onnx.runtime_values import MOST_CHOICES, partial_dims
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, ceildiv, floordiv, product
 from lepton_ir.ir.types import DType
@@ -84,6 +84,8 @@ def unsqueeze(b: OnnxBuilder, x: Value, axes: Value) -> Value:
     count = product(axes.shape)
     known = b.array(axes)
     if known is None and isinstance(count, int):
+        if (x.rank + count) ** count > MOST_CHOICES:
+            return b.reshaped(x, unsqueezed_shape(b, x, axes, count))
         return unsqueeze_by_attribute(b, x, axes=b.axes_in(axes, x.rank + count))
     return unsqueeze_by_attribute(b, x, axes=b.ints(axes, "list of axes"))
 

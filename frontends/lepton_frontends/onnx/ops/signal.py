@@ -10,6 +10,7 @@ from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, floordiv
 from lepton_ir.ir.types import DType
+from lepton_ir.ops.runtime_dims import Require
 
 
 @onnx_op("DFT", since=17)
@@ -29,7 +30,7 @@ def dft(
     inverse: int = 0,
     onesided: int = 0,
 ) -> Value:
-    along = -2 if axis is None else b.ints(axis, "axis")[0]
+    along = -2 if axis is None else b.axes_in(axis, x.rank, "axis", only=range(x.rank - 1))[0]
     return _dft(b, x, length, along, inverse=bool(inverse), onesided=bool(onesided))
 
 
@@ -53,13 +54,15 @@ def stft(
     """The frames gathered from the signal, times the window, transformed."""
     if signal.rank != 3:
         raise UnsupportedError(f"its signal is {signal.type}, not of rank 3", "the model is not valid ONNX")
-    step = b.ints(frame_step, "frame_step")[0]
+    step = b.dims(frame_step, "frame_step")[0]
+    if not isinstance(step, int):
+        b.insert(Require.build(left=1, relation="<=", right=step, location=b.location))
     length: Dim = signal.shape[1]
     if frame_length is not None:
         length = b.dims(frame_length, "frame_length")[0]
     elif window is not None:
         length = window.shape[0]
-    if step < 1 or (isinstance(length, int) and length < 1):
+    if (isinstance(step, int) and step < 1) or (isinstance(length, int) and length < 1):
         raise UnsupportedError(f"its frames of {length} elements start every {step} elements")
     room = signal.shape[1] - length
     if isinstance(room, int) and room < 0:
