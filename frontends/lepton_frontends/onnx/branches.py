@@ -12,6 +12,7 @@ from lepton_frontends.onnx.runtime_values import ChoiceNeededError, flat_ints, f
 from lepton_frontends.onnx.sequences import as_type, as_value, widened
 from lepton_ir.ir.core import Block, Region, Value
 from lepton_ir.ir.dim import Dim, symbols
+from lepton_ir.ir.opdef import InferenceError
 from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type, UnrankedType
 from lepton_ir.ops.control import If
 
@@ -101,6 +102,9 @@ def choose(
         choice: the parameter.
         lower: lowers the node for one value.
     """
+    possible = {numbers for numbers in choice.choices if _fits(b, lower, numbers)}
+    if not possible:
+        return tuple(lower(b, min(choice.choices)))  # Raises the reason.
     values = flat_ints(b, choice.value)
     count, low = len(choice.among), choice.among[0]
     digits = b.sub(values, b.const(np.int64(low)))
@@ -111,11 +115,11 @@ def choose(
     length = int(values.shape[0])
     weights = b.const(np.array([count ** (length - 1 - i) for i in range(length)], np.int64))
     number = b.reshaped(b.reduce_sum(b.mul(digits, weights), axes=(0,), keepdims=False), ())
-    table = b.const(np.array([n in choice.choices for n in choice.numbered()]))
+    table = b.const(np.array([n in possible for n in choice.numbered()]))
     message = f"the {choice.what} of {b.op_type} is out of range"
     b.control_require(b.reduce_all(inside, axes=(0,), keepdims=False), message=message)
     b.control_require(b.reshaped(b.tensor_gather(table, number, axis=0), ()), message=message)
-    numbered = [(i, n) for i, n in enumerate(choice.numbered()) if n in choice.choices]
+    numbered = [(i, n) for i, n in enumerate(choice.numbered()) if n in possible]
 
     def search(inner: OnnxBuilder, left: Sequence[tuple[int, tuple[int, ...]]]) -> Sequence[Value]:
         if len(left) == 1:
@@ -125,6 +129,20 @@ def choose(
         return if_else(inner, before, lambda i: search(i, left[:half]), lambda i: search(i, left[half:]))
 
     return tuple(search(b, numbered))
+
+
+def _fits(
+    b: OnnxBuilder, lower: Callable[[OnnxBuilder, tuple[int, ...]], list[Value]], numbers: tuple[int, ...]
+) -> bool:
+    """Return whether a node can be lowered for a value of its parameter."""
+    block = Block()
+    try:
+        lower(inner_builder(b, block), numbers)
+    except (UnsupportedError, InferenceError):
+        return False
+    finally:
+        block.erase_all()
+    return True
 
 
 def condition_of(b: OnnxBuilder, value: Value) -> Value:

@@ -8,15 +8,15 @@ import numpy as np
 from onnx import TensorProto
 
 from lepton_frontends.onnx.builder import OnnxBuilder
+from lepton_frontends.onnx.ops.strings import string_ids
 from lepton_frontends.onnx.rules import ML, UnsupportedError, onnx_op, refuse
-from lepton_frontends.onnx.scores import STRINGS, STRINGS_HELP, constant, features_of, rows_of
+from lepton_frontends.onnx.scores import constant, features_of, rows_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import product
 from lepton_ir.ir.types import DType
 
 _INVALID = "the model is not valid ONNX"
 
-refuse("CategoryMapper", domain=ML, reason=STRINGS, help=STRINGS_HELP)
 refuse(
     "CastMap",
     "DictVectorizer",
@@ -94,11 +94,14 @@ def one_hot_encoder(
     zeros: int = 1,
 ) -> Value:
     if cats_strings:
-        raise UnsupportedError(STRINGS, STRINGS_HELP)
-    if not zeros:
-        raise UnsupportedError("it fails on categories that it does not know", "export it with zeros=1, which gives 0")
+        x, cats_int64s = string_ids(b, x, cats_strings)
     numbers = b.reshaped(b.cast_to(x, DType.I64), (*x.shape, 1))
-    return b.cast(b.eq(numbers, b.const(np.asarray(cats_int64s, np.int64))), to=DType.F32)
+    hit = b.eq(numbers, b.const(np.asarray(cats_int64s, np.int64)))
+    if not zeros:
+        known = b.reduce_any(hit, axes=(x.rank,), keepdims=False)
+        everything = b.reduce_all(b.reshaped(known, (x.tensor.size,)), axes=(0,), keepdims=False)
+        b.control_require(everything, message="a category is none of those that OneHotEncoder knows")
+    return b.cast(hit, to=DType.F32)
 
 
 @onnx_op("FeatureVectorizer", since=1, domain=ML)
@@ -146,18 +149,34 @@ def label_encoder(
     values_strings: Sequence[str] = (),
     values_tensor: TensorProto | None = None,
 ) -> Value:
-    if keys_strings or values_strings:
-        raise UnsupportedError(STRINGS, STRINGS_HELP)
-    keys = _entries(b, keys_tensor, keys_int64s, keys_floats)
-    values = _entries(b, values_tensor, values_int64s, values_floats)
+    keys = _entries(b, keys_tensor, keys_int64s, keys_floats, keys_strings)
+    values = _entries(b, values_tensor, values_int64s, values_floats, values_strings)
     if keys.size != values.size or not keys.size:
         raise UnsupportedError(f"it has {keys.size} keys and {values.size} values", _INVALID)
-    default = default_float if values.dtype.kind == "f" else default_int64
-    other = np.asarray(default, values.dtype)
+    defaults = {"f": default_float, "O": default_string}
+    other = np.asarray(defaults.get(values.dtype.kind, default_int64), values.dtype)
     if default_tensor is not None:
         other = b.importer.reader.read(default_tensor).array.reshape(())
     kept = _distinct(keys, last=b.opset >= 4)
     return _mapped(b, x, keys[kept], values[kept], other)
+
+
+@onnx_op("CategoryMapper", since=1, domain=ML)
+def category_mapper(
+    b: OnnxBuilder,
+    x: Value,
+    *,
+    cats_int64s: Sequence[int] = (),
+    cats_strings: Sequence[str] = (),
+    default_int64: int = -1,
+    default_string: str = "_Unused",
+) -> Value:
+    if len(cats_int64s) != len(cats_strings) or not cats_strings:
+        raise UnsupportedError(f"it has {len(cats_int64s)} numbers for {len(cats_strings)} strings", _INVALID)
+    numbers, texts = np.asarray(cats_int64s, np.int64), np.asarray(cats_strings, object)
+    if x.tensor.dtype is DType.STR:
+        return _mapped(b, x, texts, numbers, np.asarray(default_int64, np.int64))
+    return _mapped(b, x, numbers, texts, np.asarray(default_string, object))
 
 
 def _distinct(keys: np.ndarray, last: bool) -> np.ndarray:
@@ -167,18 +186,22 @@ def _distinct(keys: np.ndarray, last: bool) -> np.ndarray:
     return len(keys) - 1 - first if last else first
 
 
-def _entries(b: OnnxBuilder, tensor: TensorProto | None, ints: Sequence[int], floats: Sequence[float]) -> np.ndarray:
-    """Return keys or values, which one of three attributes holds."""
-    if tensor is None:
-        return np.asarray(ints, np.int64) if ints else np.asarray(floats, np.float32)
-    found = b.importer.reader.read(tensor).array.reshape(-1)
-    if found.dtype.kind in "OUS":
-        raise UnsupportedError(STRINGS, STRINGS_HELP)
-    return found
+def _entries(
+    b: OnnxBuilder, tensor: TensorProto | None, ints: Sequence[int], floats: Sequence[float], texts: Sequence[str]
+) -> np.ndarray:
+    """Return keys or values, which one of four attributes holds."""
+    if tensor is not None:
+        return b.importer.reader.read(tensor).array.reshape(-1)
+    if texts:
+        return np.asarray(texts, object)
+    return np.asarray(ints, np.int64) if ints else np.asarray(floats, np.float32)
 
 
 def _mapped(b: OnnxBuilder, x: Value, keys: np.ndarray, values: np.ndarray, other: np.ndarray) -> Value:
     """Return the value at each element's key, ``other`` where there is none."""
+    if keys.dtype.kind == "O":
+        x, numbers = string_ids(b, x, keys.tolist())
+        keys = np.array(numbers, np.int64)
     wanted = b.reshaped(x, (*x.shape, 1))
     hit = b.eq(wanted, b.const(keys.astype(x.tensor.dtype.numpy)))
     if b.opset >= 4 and keys.dtype.kind == "f" and np.isnan(keys).any():

@@ -1,4 +1,4 @@
-"""Counting n-grams of integers."""
+"""Counting n-grams of integers, and of strings, which become integers first."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lepton_frontends.onnx.builder import OnnxBuilder
+from lepton_frontends.onnx.ops.strings import string_ids
 from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType
@@ -28,8 +29,8 @@ def tf_idf_vectorizer(
     weights: Sequence[float] = (),
 ) -> Value:
     """Every n-gram of the pool is compared with every window of the rows."""
-    if pool_strings or x.tensor.dtype is DType.STR:
-        raise UnsupportedError("it works on strings", "cut the model before it and run that part outside")
+    if pool_strings:
+        x, pool_int64s = string_ids(b, x, pool_strings)
     if mode not in ("TF", "IDF", "TFIDF") or x.rank not in (1, 2) or min_gram_length < 1 or max_skip_count < 0:
         raise UnsupportedError(f'its mode is "{mode}" and its input {x.type}', "the model is not valid ONNX")
     rows = b.reshaped(x, (1, x.shape[0])) if x.rank == 1 else x
