@@ -152,7 +152,9 @@ class Pow(Binary):
             return np.trunc(np.power(a.astype(np.float64), b)).astype(a.dtype)
         inverse = np.trunc(np.power(a.astype(np.float64), np.minimum(b, 0).astype(np.float64)))
         positive = np.power(a, np.maximum(b, 0).astype(a.dtype))
-        return np.where(b < 0, np.nan_to_num(inverse, posinf=0).astype(a.dtype), positive)
+        # 1 / 0 is the lowest number, as a conversion of infinity has it.
+        finite = np.where(np.isfinite(inverse), inverse, 0).astype(a.dtype)
+        return np.where(b < 0, np.where(a == 0, np.iinfo(a.dtype).min, finite), positive)
 
 
 class Minimum(Binary):

@@ -20,7 +20,7 @@ from lepton_ir.runtime.convert import HostValue, as_stored, dtype_of, from_store
 from lepton_ir.runtime.host import check_host
 from lepton_ir.runtime.worker import Worker
 
-_NOT_KERNELS = ("vm.", "shape_func")
+_NOT_KERNELS = ("vm.", "shape_func", "control_", "dims_", "loop_", "lepton.host")
 """What the virtual machine calls beside kernels: its builtins, and arithmetic on dimensions."""
 
 

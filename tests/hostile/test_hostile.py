@@ -1,7 +1,7 @@
 """A sample of the hostile corpus and of the mutations; ``run.py`` and ``mutate.py`` run all, and more."""
 
 import mutate
-import run
+import run_hostile as run
 from hostile_case import all_cases
 from judge import SECONDS
 

@@ -25,6 +25,7 @@ _SPELLED = {
     DType.BOOL: "bool", DType.C64: "complex64", DType.C128: "complex128", DType.F8E4M3FN: "float8e4m3fn",
     DType.F8E4M3FNUZ: "float8e4m3fnuz", DType.F8E5M2: "float8e5m2", DType.F8E5M2FNUZ: "float8e5m2fnuz",
     DType.F8E8M0FNU: "float8e8m0", DType.F4E2M1: "float4e2m1",
+    DType.F6E2M3: "float6e2m3", DType.F6E3M2: "float6e3m2",
 }  # fmt: skip
 _VARIADIC = defs.OpSchema.FormalParameterOption.Variadic
 _OPTIONAL = defs.OpSchema.FormalParameterOption.Optional
@@ -112,7 +113,8 @@ def problems(node: NodeProto, domain: str, opset: int, inputs: Sequence[Any]) ->
 
 def _arity_problems(node: NodeProto, found: Signature) -> Iterator[str]:
     given = list(node.input)
-    while given and not given[-1]:
+    # Inputs that may be absent count, at the end too: Loop takes at least two.
+    while len(given) > found.least and not given[-1]:
         given.pop()
     if len(given) > found.most:
         yield f"it has {len(given)} inputs, at most {found.most} are known in this opset"

@@ -43,8 +43,10 @@ def typed(tensor: TensorProto, dtype: DType, shape: tuple[int, ...]) -> np.ndarr
         return np.array(data, np.int64).reshape(shape)
     if dtype in (DType.U32, DType.U64):
         return _narrowed(np.array(data, np.uint64), dtype.numpy).reshape(shape)
-    # All others are in int32_data: small integers by value, floats by their bits, sub-byte numbers as packed bytes.
+    # All others are in int32_data: small integers by value, floats by their bits, 2 and 4 bits packed.
     numbers = np.array(data, np.int32)
+    if dtype.bits == 6:
+        return _narrowed(numbers, np.dtype(np.uint8)).view(dtype.numpy).reshape(shape)
     if dtype.bits < 8:
         return unpacked(_narrowed(numbers, np.dtype(np.uint8)).tobytes(), dtype, shape)
     if dtype.is_float:
@@ -57,7 +59,7 @@ def _stored(dtype: DType, count: int) -> int:
     """Return how many entries of a typed field ``count`` elements take."""
     if dtype in (DType.C64, DType.C128):
         return 2 * count
-    return (count * dtype.bits + 7) // 8 if 0 < dtype.bits < 8 else count
+    return (count * dtype.bits + 7) // 8 if 0 < dtype.bits < 8 and dtype.bits != 6 else count
 
 
 def _narrowed(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -68,7 +70,7 @@ def _narrowed(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def unpacked(data: bytes | memoryview, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
-    """Return numbers of 2 or 4 bits that are packed into bytes, the first in the lowest bits.
+    """Return numbers of 2, 4 or 6 bits that are packed into bytes, the first in the lowest bits.
 
     Raises:
         ValueError: there are more or fewer bytes than that takes.
@@ -77,6 +79,9 @@ def unpacked(data: bytes | memoryview, dtype: DType, shape: tuple[int, ...]) -> 
     if len(data) != (count * bits + 7) // 8:
         raise ValueError(f"{len(data)} bytes of data do not fill {list(shape)} of {dtype}")
     packed = np.frombuffer(data, np.uint8)
+    if bits == 6:
+        stream = np.unpackbits(packed, count=count * bits, bitorder="little").reshape(count, bits)
+        return np.packbits(stream, axis=1, bitorder="little").view(dtype.numpy).reshape(shape)
     codes = (packed[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & ((1 << bits) - 1)
     codes = codes.reshape(-1)[:count]
     if dtype.is_float:

@@ -29,9 +29,11 @@ def _is_order(value: Any) -> bool:
 _ATTRIBUTES: dict[str, tuple[Check, str]] = {
     **dict.fromkeys(
         ("kernel_shape", "strides", "dilations", "group", "num_groups", "num_outputs", "blocksize", "hidden_size", "p",
-         "num_heads", "kv_num_heads", "q_num_heads"),
+         "kv_num_heads", "q_num_heads"),
         (_positive, "at least 1"),
     ),
+    # Of com.microsoft's RotaryEmbedding, 0 heads are as many as fit.
+    "num_heads": (lambda v: v >= 0, "at least 0"),
     **dict.fromkeys(
         ("keepdims", "exclusive", "reverse", "ceil_mode", "count_include_pad", "transA", "transB", "largest", "sorted",
          "select_last_index", "noop_with_empty_axes", "allowzero", "upper", "exclude_outside", "antialias", "layout",

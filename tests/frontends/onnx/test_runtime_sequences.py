@@ -208,7 +208,7 @@ def test_inputs_that_are_no_such_sequence(value, message):
         ([node("SequenceAt", ["s", "i"], ["y"])], "the rank of the output y is unknown"),
         ([node("ConcatFromSequence", ["s"], ["y"], axis=0)], "the rank of the sequence's elements"),
         ([node("Relu", ["s"], ["y"])], "a sequence where a tensor is expected"),
-        ([node("SequenceLength", ["i"], ["y"])], "something else where a sequence is expected"),
+        ([node("SequenceLength", ["i"], ["y"])], "which the operator does not take"),
     ],
 )
 def test_refused(nodes, message):

@@ -104,6 +104,8 @@ def _integer_power(a: Expr, b: Expr) -> Expr:
         return value
     odd = ~(b & one).equal(zero)
     inverse = select(a.equal(one), one, select(a.equal(like(-1, a)), select(odd, like(-1, a), one), zero))
+    # 1 / 0 is the lowest number, as a conversion of infinity has it.
+    inverse = select(a.equal(zero), tir.broadcast(tirx.min_value(dtype_of(a)), tir.lanes_of(a)), inverse)
     return select(b < zero, inverse, value)
 
 

@@ -112,7 +112,7 @@ def resize(
     crops = coordinate_transformation_mode == "tf_crop_and_resize" and roi is not None
     partly = partial_dims(b, sizes) if sizes is not None and sized else []
     numbers = _numbers(b, scales)
-    scalable = numbers is not None and _can_scale([x.shape[a] for a in along], numbers)
+    scalable = not sized and numbers is not None and _can_scale([x.shape[a] for a in along], numbers)
     if (crops and _numbers(b, roi) is None) or None in partly or not (sized or scales is None or scalable):
         options = Options(
             mode,

@@ -1,6 +1,6 @@
 """Gives the corpus of hostile files to leptonc and prints what became of each class.
 
-python tests/hostile/run.py [--match REGEX] [--slow SECONDS]
+python tests/hostile/run_hostile.py [--match REGEX] [--slow SECONDS]
 """
 
 from __future__ import annotations
