@@ -8,6 +8,7 @@ import re
 import stat
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -92,6 +93,7 @@ class Archive(Mapping[str, memoryview]):
             raise damaged(path, "it is not a zip file, or its end is missing") from error
         view = memoryview(self._map)
         self._views: dict[str, memoryview] = {}
+        self._checksums = {info.filename: info.CRC for info in infos}
         end = 0
         for info in sorted(infos, key=lambda i: i.header_offset):
             start = self._start(view, info)
@@ -99,6 +101,10 @@ class Archive(Mapping[str, memoryview]):
                 raise damaged(path, f"its entry {info.filename} lies over another one")
             end = start + info.file_size
             self._views[info.filename] = view[start:end]
+
+    def is_whole(self, name: str) -> bool:
+        """Return whether the content of an entry has the checksum (CRC-32) that the directory gives."""
+        return zlib.crc32(self[name]) == self._checksums[name]
 
     def _start(self, view: memoryview, info: zipfile.ZipInfo) -> int:
         """Return where the data of an entry begins."""

@@ -144,6 +144,8 @@ class _Texts(Mapping[str, str]):
 
 
 def _read_manifest(archive: Archive) -> Manifest:
+    if not archive.is_whole(MANIFEST):
+        raise damaged(archive.path, f"the content of {MANIFEST} is not what was written")
     try:
         data = json.loads(bytes(archive[MANIFEST]))
         found, version = data["format"], typed(data, "format_version", int)

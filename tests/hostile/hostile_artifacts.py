@@ -232,7 +232,7 @@ def manifests():
         "entry sizes": rewritten(put("entries", "lib.so", value={"sha256": "0" * 64, "size": -1})),
         "entry hash": rewritten(put("entries", "lib.so", "sha256", value="0" * 64)), "entry missing": rewritten(drop("entries", "lib.so")),
         "entry beside": rewritten(put("entries", "other.so", value={"sha256": "0" * 64, "size": 1})),
-        "format": rewritten(put("format", value="\x1b[31mevil")), "version 2": rewritten(put("format_version", value=2)),
+        "format": rewritten(put("format", value="\x1b[31mevil")), "version 99": rewritten(put("format_version", value=99)),
         "version 1.5": rewritten(put("format_version", value=1.5)), "features": rewritten(put("target", "features", value=[[1]])),
         "feature text": rewritten(put("target", "features", value="avx")), "kind": rewritten(put("target", "kind", value=[])),
         "tvm version": rewritten(put("versions", "tvm", value=27)), "kernels": rewritten(put("kernels", value={"k": 1})),

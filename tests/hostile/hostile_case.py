@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-REFUSED, ACCEPTED, ARTIFACT, HARMLESS = "refused", "accepted", "artifact", "harmless"
+REFUSED, ACCEPTED, EITHER, ARTIFACT, HARMLESS = "refused", "accepted", "either", "artifact", "harmless"
 F32, I64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 node = helper.make_node
 
@@ -29,7 +29,8 @@ class Hostile:
         kind: the class it belongs to.
         name: its name, unique in the class.
         content: the model, its bytes, or a function that writes files into a folder.
-        expect: REFUSED with a place, ACCEPTED with the right numbers, or ARTIFACT: no artifact, refused as
+        expect: REFUSED with a place, ACCEPTED with the right numbers, EITHER where the
+            running program may refuse it as well, or ARTIFACT: no artifact, refused as
             one; HARMLESS: an artifact that may be refused, or do what it did before.
         mentions: what the diagnostics must all name.
         options: further arguments of ``leptonc compile``.

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hostile_case import ACCEPTED, ARTIFACT, HARMLESS, Hostile
+from hostile_case import ACCEPTED, ARTIFACT, EITHER, HARMLESS, Hostile
 
 MEMORY = 8 << 30
 SECONDS = 30
@@ -106,7 +106,7 @@ def _wrong_refusal(case: Hostile, run: _Run) -> str:
 
 
 def _wrong_acceptance(case: Hostile, run: _Run) -> str:
-    if case.expect == HARMLESS:
+    if case.expect in (EITHER, HARMLESS):
         return ""
     if case.expect != ACCEPTED:
         return "accepted, though it is not valid"
@@ -133,6 +133,8 @@ def leptonc(commands: list[list[str]], until: int | None = None) -> Callable[[],
     def work() -> int:
         from lepton_ir.cli.main import main
 
+        # Threads that wait for each other in a busy loop would use up the processor time that a case has.
+        os.environ["LEPTON_NUM_THREADS"] = os.environ["TVM_NUM_THREADS"] = "1"
         codes: list[int] = []
         for arguments in commands:
             codes.append(main(arguments))

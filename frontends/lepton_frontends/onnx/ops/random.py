@@ -167,6 +167,10 @@ def dropout(
     seed: int | None = None,
 ) -> Any:
     trains, rate = b.array(training_mode), b.array(ratio)
+    if rate is not None and not 0 <= float(rate.reshape(())) < 1:
+        raise UnsupportedError(
+            f"its ratio is {float(rate.reshape(()))}, not from 0 to 1", "the model is not valid ONNX"
+        )
     kept = (trains is not None and not trains.any()) or (rate is not None and not rate.any())
     if training_mode is None or kept:
         return x, _all_kept(b, x)
