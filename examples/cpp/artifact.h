@@ -97,7 +97,16 @@ inline DLDataType parse_dtype(const std::string& name) {
   return found->second;
 }
 
+// Strings, sequences and image files are the work of Lepton's Python runtime, which the program would call.
+inline void check_needs_no_host(const ffi::json::Object& manifest) {
+  if (!manifest[ffi::String("host")].cast<ffi::json::Array>().empty()) {
+    throw std::runtime_error("the model has operations that run on the host (leptonc inspect lists them); "
+                             "they need Lepton's Python runtime");
+  }
+}
+
 inline std::vector<TensorSpec> parse_specs(const ffi::json::Object& manifest, const char* key) {
+  check_needs_no_host(manifest);
   std::vector<TensorSpec> specs;
   for (const ffi::Any& item : manifest[ffi::String(key)].cast<ffi::json::Array>()) {
     auto object = item.cast<ffi::json::Object>();

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import lepton_ir
+from lepton_ir.text import parse_module
+
 SOURCE = Path(__file__).parents[2] / "examples" / "cpp"
 
 
@@ -60,3 +63,12 @@ def test_usage(example: Path) -> None:
     done = _run(example)
     assert done.returncode == 2
     assert "usage: run_artifact" in done.stderr
+
+
+def test_work_of_the_host_is_a_message(example: Path, tmp_path: Path) -> None:
+    text = "module { func @main(%x: tensor<2xstr>) -> (tensor<2xbool>) { %0 = eq(%x, %x) return %0 } }"
+    path = tmp_path / "strings.lepton"
+    lepton_ir.compile(parse_module(text), verify=False).save(path)
+    done = _run(example, str(path))
+    assert done.returncode == 1
+    assert "run on the host" in done.stderr
