@@ -3,9 +3,13 @@
 from itertools import product
 
 import numpy as np
+import onnxruntime
 import pytest
+from lepton_frontends.onnx.load import import_model
 from node_checks import check, close, compiled, node_model, onnxruntime_of, reference_of, refused
 from onnx import TensorProto, helper
+
+import lepton_ir
 
 RNG = np.random.default_rng(13)
 TRAINING = "ai.onnx.preview.training"
@@ -153,9 +157,24 @@ def test_n_grams(mode, dtype):
               **common, **weights)  # fmt: skip
 
 
-def test_n_grams_of_strings_are_refused():
+def test_n_grams_of_strings():
+    given = {"mode": "TF", "ngram_counts": [0, 2], "ngram_indexes": [0, 1, 2], "min_gram_length": 1}
+    node = helper.make_node(
+        "TfIdfVectorizer", ["x"], ["y"], max_gram_length=2, max_skip_count=1, pool_strings=["a", "b", "b", "a"], **given
+    )
+    x = np.array([["a", "b", "z", "a"], ["b", "b", "a", "b"]], object)
+    graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", TensorProto.STRING, x.shape)],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])  # fmt: skip
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    wanted = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"x": x})[0]
+    model = lepton_ir.runtime.load(lepton_ir.compile(import_model(proto), verify=False))
+    np.testing.assert_array_equal(model(x)[0], wanted)
+    assert wanted.any()
+
+
+def test_n_grams_that_do_not_fit_are_refused():
     given = {"mode": "TF", "ngram_counts": [0], "ngram_indexes": [0], "min_gram_length": 1, "max_gram_length": 1}
     x = np.ones(3, np.int64)
-    refused("works on strings", "TfIdfVectorizer", [x], 9, max_skip_count=0, pool_strings=["a"], **given)
+    refused("needs strings", "TfIdfVectorizer", [x], 9, max_skip_count=0, pool_strings=["a"], **given)
     refused("1 ngram_indexes for 2", "TfIdfVectorizer", [x], 9, max_skip_count=0, pool_int64s=[1, 2], **given)
     refused("its mode", "TfIdfVectorizer", [x], 9, max_skip_count=0, pool_int64s=[1], **{**given, "mode": "IF"})

@@ -218,10 +218,8 @@ def test_repeated_keys(version, wanted):
 @pytest.mark.parametrize(
     ("op", "attributes", "match"),
     [
-        ("LabelEncoder", {"version": 2, "keys_int64s": [1], "values_strings": ["a"]}, "works on strings"),
-        ("OneHotEncoder", {"cats_strings": ["a"]}, "works on strings"),
-        ("OneHotEncoder", {"cats_int64s": [1], "zeros": 0}, "categories that it does not know"),
-        ("CategoryMapper", {"cats_int64s": [1], "cats_strings": ["a"]}, "works on strings"),
+        ("OneHotEncoder", {"cats_strings": ["a"]}, "needs strings"),
+        ("CategoryMapper", {"cats_int64s": [1], "cats_strings": ["a", "b"]}, "1 numbers for 2 strings"),
         ("ZipMap", {"classlabels_int64s": [1, 2, 3]}, "cut the model before ZipMap"),
         ("Normalizer", {"norm": "L3"}, "norm L3 is not known"),
         ("SVMRegressor", {"coefficients": [1.0] * 3, "rho": [0.0], "post_transform": "PROBIT"}, "PROBIT of its score"),
