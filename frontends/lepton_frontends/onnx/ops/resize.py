@@ -106,8 +106,6 @@ def resize(
     along = range(x.rank) if axes is None else b.axes(axes, x.rank)
     if sizes is not None and scales is not None and sizes.shape != (0,) and scales.shape != (0,):
         raise UnsupportedError("it has both scales and sizes", "the model is not valid ONNX")
-    factors: list[float] | None = None
-    target = list(x.shape)
     sized = sizes is not None and sizes.shape != (0,)
     crops = coordinate_transformation_mode == "tf_crop_and_resize" and roi is not None
     partly = partial_dims(b, sizes) if sizes is not None and sized else []
@@ -125,19 +123,7 @@ def resize(
         )
         wanted_sizes = sizes if sized else None
         return resize_at_run_time(b, x, along, scales, wanted_sizes, roi, keep_aspect_ratio_policy, options)
-    if sizes is not None and sized:
-        wanted = b.dims(sizes, "target size")
-        if keep_aspect_ratio_policy == "stretch":
-            for axis, size in zip(along, wanted, strict=True):
-                target[axis] = size
-        else:
-            target, factors = _keeping_aspect(x, along, wanted, keep_aspect_ratio_policy)
-    elif scales is not None:
-        factors = [1.0] * x.rank
-        for axis, scale in zip(along, b.floats(scales, "list of scales"), strict=True):
-            factors[axis], target[axis] = scale, _scaled(x.shape[axis], scale)
-    else:
-        raise UnsupportedError("it has neither scales nor sizes", "the model is not valid ONNX")
+    target, factors = _target(b, x, along, scales, sizes if sized else None, keep_aspect_ratio_policy)
     region: dict[str, Any] = {}
     if crops and roi is not None:
         region["roi"] = _region(x.rank, along, b.floats(roi, "region of interest"))
@@ -155,6 +141,26 @@ def resize(
         antialias=bool(antialias),
         **region,
     )
+
+
+def _target(
+    b: OnnxBuilder, x: Value, along: Sequence[int], scales: Value | None, sizes: Value | None, policy: str
+) -> tuple[list[Dim], list[float] | None]:
+    """Return the sizes of the result, and the scale of each axis where sizes alone do not say it."""
+    target = list(x.shape)
+    if sizes is not None:
+        wanted = b.dims(sizes, "target size")
+        if policy != "stretch":
+            return _keeping_aspect(x, along, wanted, policy)
+        for axis, size in zip(along, wanted, strict=True):
+            target[axis] = size
+        return target, None
+    if scales is None:
+        raise UnsupportedError("it has neither scales nor sizes", "the model is not valid ONNX")
+    factors = [1.0] * x.rank
+    for axis, scale in zip(along, b.floats(scales, "list of scales"), strict=True):
+        factors[axis], target[axis] = scale, _scaled(x.shape[axis], scale)
+    return target, factors
 
 
 def _region(rank: int, axes: Sequence[int], given: Sequence[float]) -> tuple[float, ...]:
