@@ -161,7 +161,8 @@ class ReferenceRunner:
                 "ONNX Runtime cannot run the model on generated inputs",
                 where=self._module.main.location,
                 why=str(error),
-                help="give the sizes of the model's dynamic dimensions: --sample-dim (compile) or --dim (verify)",
+                help="give the sizes of the model's dynamic dimensions, --sample-dim (compile) or --dim (verify), or "
+                "compile with --no-verify where inputs must hold what no generated numbers do",
                 notes=[f"the inputs: {shapes}"],
             ) from error
 

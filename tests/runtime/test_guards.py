@@ -200,6 +200,23 @@ def test_a_kernel_that_two_constants_share_is_checked_for_both() -> None:
         model(ROWS[:4])
 
 
+@pytest.mark.parametrize("level", [0, 3])
+@pytest.mark.parametrize("rows", [0, 1, 5])
+@pytest.mark.parametrize("dtype", [DType.I32, DType.I64])
+def test_no_indices_fit_every_axis(dtype: DType, rows: int, level: int) -> None:
+    table = np.ones((rows, 2), np.float32)
+    for build, shape in (
+        (lambda b, x, i: b.tensor_gather(x, i), (N,)),
+        (lambda b, x, i: b.tensor_gather_nd(x, i), (N, 2)),
+        (lambda b, x, i: b.tensor_gather_elements(x, i), (N, 2)),
+    ):
+        for axis in (rows, M):
+            module = module_of([tensor((axis, 2)), tensor(shape, dtype)], build)
+            model = lepton_ir.runtime.load(lepton_ir.compile(module, verify=False, opt_level=level))
+            indices = np.zeros((0, *shape[1:]), dtype.numpy)
+            assert len(model(table, indices)[0]) == 0
+
+
 def test_indices_never_reach_beyond_the_other_axes() -> None:
     module = module_of([tensor((5, N)), tensor((1, M), DType.I64)], along(0))
     model = lepton_ir.runtime.load(lepton_ir.compile(module, verify=False))

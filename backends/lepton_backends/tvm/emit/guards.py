@@ -89,16 +89,17 @@ class Guards:
         self.fail_if(smallest.equal(tir.const(0, "int32")), checks.ZERO_DIVISOR)
 
     def _extremes(self, value: Value, last: tuple[int, ...]) -> tuple[Expr, Expr] | None:
-        """Return the smallest and the largest element as int64; None where it is known that there are none."""
+        """Return the smallest element, 0 at most, and the largest, -1 at least, as int64; None where there are none."""
         array = self.view.constant(value)
         if array is not None:
             entries = np.take(array, last[0], axis=-1) if last else array
             return (tir.index(int(entries.min())), tir.index(int(entries.max()))) if entries.size else None
         dtype = "int32" if self.view.dtype(value) in _SHORT else tir.INDEX
         scan = _Scan(self.view, value, last)
-        # Of no elements, the results are the wrong way round, and no index is out of range.
-        low = scan.combine("lowest", tirx.max_value(dtype), tirx.min, lambda x: tir.cast(x, dtype))
-        high = scan.combine("highest", tirx.min_value(dtype), tirx.max, lambda x: tir.cast(x, dtype))
+        # No elements leave 0 and -1, which fit every axis, an empty one too. The type's own extremes would not: a
+        # comparison with a size may become one of a sum with 0, and the sum overflow.
+        low = scan.combine("lowest", tir.const(0, dtype), tirx.min, lambda x: tir.cast(x, dtype))
+        high = scan.combine("highest", tir.const(-1, dtype), tirx.max, lambda x: tir.cast(x, dtype))
         self.statements.append(scan.loops())
         return tir.cast(low, tir.INDEX), tir.cast(high, tir.INDEX)
 
