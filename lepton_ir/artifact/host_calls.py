@@ -17,23 +17,13 @@ from lepton_ir.artifact.dims import dim_from_json, dim_to_json
 from lepton_ir.artifact.manifest import type_from_json, type_to_json
 from lepton_ir.ir.constant import Constant
 from lepton_ir.ir.core import Operation
-from lepton_ir.ir.dim import Dim, Expr, symbols
-from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, UnrankedType
+from lepton_ir.ir.dim import Dim, Expr
+from lepton_ir.ir.types import DType, Type
 
 CALL = "lepton.host"
 """The function that evaluates an operation."""
 SHAPE = "lepton.host_shape"
 """The function that returns the shape of an array of strings."""
-
-
-def symbols_of(op: Operation) -> list[str]:
-    """Return the names of dimensions in an operation's attributes, sorted."""
-    found: set[str] = set()
-    for value in op.attributes.values():
-        for entry in value if isinstance(value, tuple) else (value,):
-            if isinstance(entry, Expr):
-                found |= symbols(entry)
-    return sorted(found)
 
 
 def encode(op: Operation) -> str:
@@ -42,7 +32,7 @@ def encode(op: Operation) -> str:
         "op": op.name,
         "where": str(op.location),
         "operands": [v is not None for v in op.operands],
-        "symbols": symbols_of(op),
+        "symbols": sorted(op.attribute_symbols),
         "attributes": {name: _to_json(value) for name, value in op.attributes.items()},
     }
     return json.dumps(call, separators=(",", ":"))
@@ -68,7 +58,7 @@ def _to_json(value: Any) -> Any:
         return {"dtype": str(value)}
     if isinstance(value, float):
         return {"float": value.hex()}
-    if isinstance(value, (TensorType, SequenceType, OptionalType, UnrankedType)):
+    if isinstance(value, Type):
         return {"type": type_to_json(value)}
     if not isinstance(value, Constant):
         return value

@@ -83,7 +83,7 @@ def bind_operation(op: Operation, operands: Sequence[Any], env: Mapping[str, int
     The copy stands in no block; its operands are placeholders of the types that the values really have.
     """
     static = all(_is_static(v.type) for v in (*op.present_operands, *op.results))
-    if static and not any(map(_has_symbols, op.attributes.values())):
+    if static and not op.attribute_symbols:
         return op
     dims = dict(env)
     placeholders = [
@@ -101,10 +101,6 @@ def _is_static(type: Type) -> bool:
 
 def _actual_type(type: Type, value: Any) -> Type:
     return TensorType(tuple(value.shape), DType.of(value)) if isinstance(value, np.ndarray) else type
-
-
-def _has_symbols(value: Any) -> bool:
-    return isinstance(value, Expr) or (isinstance(value, tuple) and any(map(_has_symbols, value)))
 
 
 def _substituted(value: Any, env: Mapping[str, Dim]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lepton_ir.ir.dim import Expr, symbols
 from lepton_ir.ir.location import UNKNOWN, Location
 from lepton_ir.ir.types import TensorType, Type
 
@@ -196,6 +197,19 @@ class Operation:
             if value is not None:
                 del value._uses[(self, i)]
         self._operands = []
+
+    @property
+    def attribute_symbols(self) -> frozenset[str]:
+        """The names of dimensions that the attributes hold."""
+        found: set[str] = set()
+        pending = list(self.attributes.values())
+        while pending:
+            value = pending.pop()
+            if isinstance(value, tuple):
+                pending += value
+            elif isinstance(value, Expr):
+                found |= symbols(value)
+        return frozenset(found)
 
     @property
     def next_op(self) -> Operation | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lepton_ir.ir import Builder, Constant, Expr, FusionKind, Module, Operation, TensorType
+from lepton_ir.ir import Builder, Constant, FusionKind, Module, Operation, TensorType
 from lepton_ir.ir.core import Operation as CoreOperation
 from lepton_ir.passes import Pass, PassContext, register_pass
 from lepton_ir.rewrite import constant_of, remove_dead_ops
@@ -51,7 +51,7 @@ class ConstantFold(Pass):
             return False
         if not all(isinstance(r.type, TensorType) and r.type.is_static for r in op.results):
             return False
-        if any(_is_symbolic(v) for v in op.attributes.values()):
+        if op.attribute_symbols:
             return False
         return _growth(op) <= self.max_growth or _is_weight(op)
 
@@ -96,7 +96,3 @@ def _constant(builder: Builder, array: Any, result: Any) -> Any:
     if found.dtype != wanted:
         found = found.astype(wanted)
     return builder.const(Constant(np.ascontiguousarray(found).reshape(result.tensor.static_shape), result.name))
-
-
-def _is_symbolic(value: Any) -> bool:
-    return isinstance(value, Expr) or (isinstance(value, tuple) and any(map(_is_symbolic, value)))

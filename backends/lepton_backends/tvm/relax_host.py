@@ -12,7 +12,7 @@ from tvm import relax
 from tvm.ir import StringImm
 
 from lepton_backends.tvm.relax_builder import HOST, FunctionBuilder, emits
-from lepton_ir.artifact.host_calls import CALL, encode, symbols_of
+from lepton_ir.artifact.host_calls import CALL, encode
 from lepton_ir.ir import TensorType
 from lepton_ir.ir.core import Operation
 from lepton_ir.ir.types import Type, is_numeric
@@ -20,7 +20,7 @@ from lepton_ir.ir.types import Type, is_numeric
 
 @emits(HOST)
 def _host_call(b: FunctionBuilder, op: Operation) -> list[Any]:
-    sizes = relax.ShapeExpr([b.symbols.variable(name) for name in symbols_of(op)])
+    sizes = relax.ShapeExpr([b.symbols.variable(name) for name in sorted(op.attribute_symbols)])
     arguments = [StringImm(encode(op)), sizes, *(b.values[v] for v in op.present_operands)]
     single = len(op.results) == 1
     types = [_loose(b, r.type) for r in op.results]

@@ -97,8 +97,10 @@ class OnnxBuilder(Builder):
         arrays = [None if v is None else self.array(v) for v in op.operands]
         if any(a is None and v is not None for a, v in zip(arrays, op.operands, strict=True)):
             return op.results if not op.is_shape_computation else self._resolved(op)
-        if op.name == "tensor.dims":
-            return self._resolved(op)
+        if op.attribute_symbols:
+            return self._resolved(op) if op.is_shape_computation else op.results
+        if not all(r.tensor.is_static for r in op.results):
+            return op.results
         try:
             with np.errstate(all="ignore"):
                 found = op.evaluate(*arrays)

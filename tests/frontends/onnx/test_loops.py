@@ -85,6 +85,21 @@ def test_a_loop_over_nothing_collects_nothing():
     assert sums.shape == (3, 0)
 
 
+def test_rows_of_a_dynamic_size_after_no_trip():
+    text = """g (float[N, 3] x, int64 n) => (rows) {
+      c = Constant<value = bool {1}>()
+      rows = Loop(n, c) <body = b (int64 i, bool ci) => (bool co, float[N, 3] r) {
+        co = Identity(ci)
+        r = Neg(x)
+      }>
+    }"""
+    artifact = lepton_ir.compile(import_model(parser.parse_model(HEADER + text)))
+    model = lepton_ir.runtime.load(artifact, threads=1)
+    x = np.ones((4, 3), np.float32)
+    np.testing.assert_array_equal(model(x, np.array(2))[0], np.stack([-x, -x]))
+    assert model(x, np.array(0))[0].shape == (0, 4, 3)
+
+
 def test_an_endless_loop_is_an_error():
     text = """module {
       func @main(%c: tensor<bool>, %x: tensor<4xf32>) -> (tensor<4xf32>) {
