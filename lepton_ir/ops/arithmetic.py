@@ -68,7 +68,7 @@ class Division(Binary):
     def compute(self, a: Array, b: Array) -> Array:
         if symbolic.is_symbolic(a, b):
             return self.divide_dims(a, b)
-        check_divisor(b)
+        check_divisor(a, b)
         return self.divide(a, b)
 
     def divide_dims(self, a: Array, b: Array) -> Array:
@@ -86,7 +86,7 @@ class Div(Division):
     name = "div"
     canonicalizations = (
         arithmetic_folds.neutral_element,
-        arithmetic_folds.divide_by_constant,
+        arithmetic_folds.divide_by_power_of_two,
         arithmetic_folds.one_over,
         arithmetic_folds.operand_expanded,
     )

@@ -71,13 +71,13 @@ def verify_vectors(indices: Value, sizes: tuple[Dim, ...]) -> None:
             _verify(out_of_range(array[..., position], size))
 
 
-def check_divisor(b: Array) -> None:
+def check_divisor(a: Array, b: Array) -> None:
     """Check the divisor of integers.
 
     Raises:
-        DataError: an element is zero.
+        DataError: an element is zero, and something is divided by it.
     """
-    if b.dtype.kind in "iu" and not np.all(b):
+    if b.dtype.kind in "iu" and not np.all(b) and np.broadcast(a, b).size:
         raise DataError(ZERO_DIVISOR)
 
 

@@ -201,6 +201,17 @@ def test_a_kernel_that_two_constants_share_is_checked_for_both() -> None:
 
 
 @pytest.mark.parametrize("level", [0, 3])
+@pytest.mark.parametrize("divisor", [(), (M,)])
+def test_nothing_may_be_divided_by_zero(divisor: tuple, level: int) -> None:
+    types = [tensor((M,), DType.I64), tensor(divisor, DType.I64)]
+    module = module_of(types, lambda b, x, y: b.floordiv(b.neg(x), y))
+    model = lepton_ir.runtime.load(lepton_ir.compile(module.clone(), verify=False, opt_level=level))
+    nothing, zero = i64(), i64() if divisor else np.zeros((), np.int64)
+    for found in (model(nothing, zero), run(module, [nothing, zero])):
+        assert found[0].shape == (0,)
+
+
+@pytest.mark.parametrize("level", [0, 3])
 @pytest.mark.parametrize("rows", [0, 1, 5])
 @pytest.mark.parametrize("dtype", [DType.I32, DType.I64])
 def test_no_indices_fit_every_axis(dtype: DType, rows: int, level: int) -> None:

@@ -75,8 +75,12 @@ def small_power(op: Any) -> Failure | Rewrite:
 
 
 @rewrite_pattern("div")
-def divide_by_constant(op: Any) -> Failure | Rewrite:
-    """Dividing by a constant is multiplying by its reciprocal, up to the rounding of the reciprocal."""
+def divide_by_power_of_two(op: Any) -> Failure | Rewrite:
+    """Dividing by a power of two is multiplying by its reciprocal, exactly.
+
+    Other reciprocals are rounded, and models such as a distance of scaled vectors blow up the one unit in the last
+    place that a product with them is off.
+    """
     divisor, dtype = constant_array(op.b), op.y.tensor.dtype
     if divisor is None or dtype not in (DType.F32, DType.F64) or divisor.size > 65536:
         return Failure("the divisor is not a constant of f32 or f64", op)
@@ -85,6 +89,8 @@ def divide_by_constant(op: Any) -> Failure | Rewrite:
     tiny = np.finfo(divisor.dtype).tiny
     if not np.isfinite(reciprocal).all() or (np.abs(reciprocal) < tiny).any() or (np.abs(divisor) < tiny).any():
         return Failure("the reciprocal is out of range", op)
+    if (np.abs(np.frexp(divisor)[0]) != 0.5).any():
+        return Failure("the divisor is no power of two", op)
     return lambda rw: rw.mul(op.a, rw.const(reciprocal))
 
 

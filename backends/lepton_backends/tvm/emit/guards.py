@@ -72,10 +72,11 @@ class Guards:
         self.fail_if(tir.either(below, highest >= size), checks.INDEX, number, size, size)
 
     def nonzero(self, divisor: Value) -> None:
-        """Check a divisor of integers."""
+        """Check a divisor of integers, where anything is divided by it."""
+        quotients = tir.product([self.view.dim(d) for d in self.op.results[0].shape])
         array = self.view.constant(divisor)
         if array is not None:
-            self.fail_if(not np.all(array), checks.ZERO_DIVISOR)
+            self.fail_if(tir.both(tir.const(not np.all(array), "bool"), quotients > 0), checks.ZERO_DIVISOR)
             return
         scan = _Scan(self.view, divisor, ())
         zero = tir.const(0, self.view.dtype(divisor))
@@ -86,7 +87,7 @@ class Guards:
 
         smallest = scan.combine("marks", tir.const(1, "int32"), tirx.min, marks)
         self.statements.append(scan.loops())
-        self.fail_if(smallest.equal(tir.const(0, "int32")), checks.ZERO_DIVISOR)
+        self.fail_if(tir.both(smallest.equal(tir.const(0, "int32")), quotients > 0), checks.ZERO_DIVISOR)
 
     def _extremes(self, value: Value, last: tuple[int, ...]) -> tuple[Expr, Expr] | None:
         """Return the smallest element, 0 at most, and the largest, -1 at least, as int64; None where there are none."""
