@@ -189,6 +189,7 @@ def _roi_align(op: Any) -> Iterator[Pair]:
 
 
 def _col2im(op: Any) -> Iterator[Pair]:
+    yield from ((1, "<=", n) for n in (*op.kernel_shape, *op.blocks))
     yield op.x.shape[1], "==", op.y.shape[1] * product(op.kernel_shape)
     yield op.x.shape[2], "==", product(op.blocks)
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from lepton_ir.ir.core import OpResult, Value
-from lepton_ir.ir.dim import Dim, product
-from lepton_ir.ir.opdef import FusionKind, InferenceError, Operation, attribute, dims_attribute, operand, result
+from lepton_ir.ir.dim import Dim, dmax, product
+from lepton_ir.ir.opdef import FusionKind, InferenceError, Operation, dims_attribute, operand, result
 from lepton_ir.ir.types import DType, Type
 from lepton_ir.ops.support import (
     Array,
@@ -34,7 +34,7 @@ class Col2Im(Operation):
     fusion = FusionKind.ANCHOR
     x: Value = operand("[N, C * product(kernel_shape), blocks], the blocks in row-major order")
     sizes = dims_attribute(doc="the sizes of the image's spatial axes")
-    kernel_shape = attribute(tuple[int, ...], doc="the shape of a block")
+    kernel_shape = dims_attribute(doc="the shape of a block")
     strides = per_axis_attribute(1, doc="steps of the window, one per spatial axis")
     pads = per_axis_attribute(0, 2, doc="padding before each spatial axis, then after each; it is cut off")
     dilations = per_axis_attribute(1, doc="distance of a block's elements, one per spatial axis")
@@ -65,13 +65,15 @@ class Col2Im(Operation):
             ("pads", self.pads, 2 * rank),
         ):
             require_count(f"{what} of nn.col2im", values, count)
-        require_positive("kernel_shape, strides and dilations", (*self.kernel_shape, *self.strides, *self.dilations))
+        fixed = [k for k in self.kernel_shape if isinstance(k, int)]
+        require_positive("kernel_shape, strides and dilations", (*fixed, *self.strides, *self.dilations))
         channels, each = x.shape[1], product(self.kernel_shape)
-        if isinstance(channels, int) and channels % int(each):  # type: ignore[arg-type]
+        if isinstance(channels, int) and isinstance(each, int) and channels % each:
             raise InferenceError(f"{channels} rows are no whole number of blocks of {each} elements")
         if dims_differ(x.shape[2], product(self.blocks)):
             raise InferenceError(f"{x} holds {x.shape[2]} blocks where {product(self.blocks)} fit into the image")
-        return x.with_shape((x.shape[0], channels // each, *self.sizes))
+        # Where data decides the blocks' shape, it is checked only after the shape of the result is known.
+        return x.with_shape((x.shape[0], channels // dmax(each, 1), *self.sizes))
 
     def verify(self) -> None:
         if any(p < 0 for p in self.pads):
@@ -81,11 +83,11 @@ class Col2Im(Operation):
 
     def evaluate(self, x: Array) -> Array:
         rank, blocks, sizes = self.spatial_rank, ints(self.blocks), ints(self.sizes)
-        before, after = self.pads[:rank], self.pads[rank:]
-        wide = widen(x).reshape(x.shape[0], -1, *self.kernel_shape, *blocks)
+        before, after, kernel = self.pads[:rank], self.pads[rank:], ints(self.kernel_shape)
+        wide = widen(x).reshape(x.shape[0], -1, *kernel, *blocks)
         padded = [s + p + q for s, p, q in zip(sizes, before, after, strict=True)]
         y = np.zeros((x.shape[0], *padded, wide.shape[1]), wide.dtype)
-        for position, seen in taps(y, self.kernel_shape, self.strides, self.dilations, blocks):
+        for position, seen in taps(y, kernel, self.strides, self.dilations, blocks):
             taken: tuple[Any, ...] = (slice(None), slice(None), *position)
             seen += np.moveaxis(wide[taken], 1, -1)
         kept: tuple[Any, ...] = (slice(None), *(slice(p, p + s) for p, s in zip(before, sizes, strict=True)))

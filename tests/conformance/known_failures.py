@@ -8,7 +8,6 @@ KNOWN_FAILURES = {
     r"test_resize_downsample_scales_(linear|cubic)_align_corners$": "Lepton, as ONNX Runtime, aligns the corners of "
     "the whole sizes; the suite those of the sizes before they are rounded",
     r"test_dft_inverse(_opset19)?$": "where the suite expects its own rounding error, 1.9e-7, Lepton has 3e-15",
-    r"test_col2im": "the shape of the blocks is an input, and the kernel has to know it (as a constant it passes)",
     r"test_affine_grid_(2d|3d)(_align_corners)?_expanded": "Squeeze without axes, of sizes that data decides: even the "
     "rank would depend on data (AffineGrid itself passes)",
     r"test_gradient_of": "Gradient differentiates a part of the model",

@@ -5,7 +5,11 @@ from itertools import product
 import ml_dtypes
 import numpy as np
 import pytest
+from lepton_frontends.onnx.load import import_model
 from node_checks import check, close, compiled, node_model, reference_of, refused
+
+import lepton_ir
+from lepton_ir.diagnostics import LeptonError
 
 RNG = np.random.default_rng(7)
 PADDINGS = ["zeros", "border", "reflection"]
@@ -111,7 +115,17 @@ def test_col2im(image, block, attributes, dtype):
     ]
     x = RNG.integers(-9, 9, (2, 3 * int(np.prod(block)), int(np.prod(blocks)))).astype(dtype)
     arrays = [x, np.array(image), np.array(block)]
-    check("Col2Im", arrays, 18, reference_of, fixed=(1, 2), **attributes)
+    for fixed in ((1, 2), ()):
+        check("Col2Im", arrays, 18, reference_of, fixed=fixed, **attributes)
+
+
+def test_blocks_that_do_not_fit_are_an_error_of_the_run():
+    arrays = [floats(2, 12, 25), np.array([6, 6]), np.array([2, 2])]
+    model = lepton_ir.runtime.load(lepton_ir.compile(import_model(node_model("Col2Im", arrays, 18)), verify=False))
+    assert model(*arrays)[0].shape == (2, 3, 6, 6)
+    for image, block in (([6, 6], [0, 2]), ([6, 6], [2, 5]), ([6, 6], [3, 3]), ([-5, -5], [2, 2]), ([5, 6], [2, 2])):
+        with pytest.raises(LeptonError):
+            model(arrays[0], np.array(image), np.array(block))
 
 
 def test_refusals_name_the_node():

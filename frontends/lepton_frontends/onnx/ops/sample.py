@@ -98,7 +98,7 @@ def col2im(
     return b.nn_col2im(
         x,
         sizes=b.dims(image_shape, "shape of the image"),
-        kernel_shape=b.ints(block_shape, "shape of the blocks"),
+        kernel_shape=b.dims(block_shape, "shape of the blocks"),
         dilations=tuple(dilations),
         pads=tuple(pads),
         strides=tuple(strides),

@@ -20,10 +20,10 @@ from lepton_ir.target import Target
 def col2im(view: KernelView, target: Target) -> Stmt:
     """Gathering rather than scattering lets the threads share the image, and stores each element once."""
     op: Any = view.anchor
-    kernel = list(op.kernel_shape)
+    kernel = [view.dim(k) for k in op.kernel_shape]
     blocks = [view.dim(d) for d in op.blocks]
     dtype = view.dtype(op.x)
-    work = work_ns(view) + view.size_guess(op.y) * int(tir.product(kernel)) * NS_PER_OPERATION * 20
+    work = work_ns(view) + view.size_guess(op.x) * NS_PER_OPERATION * 20
 
     def element(*at: Expr) -> Stmt:
         n, c, *place = at
