@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ _FAMILIES = {
     "reduce": ("Reductions", ""),
     "quant": ("Quantization", ""),
     "control": ("Control flow", ""),
+    "seq": ("Sequences", ""),
+    "str": ("Strings", ""),
+    "dims": ("Sizes that data decides", ""),
 }
 _FUSION = {
     FusionKind.ELEMENTWISE: "elementwise",
@@ -42,14 +45,22 @@ def operator_reference() -> str:
     """Return the reference of all operators of Lepton itself as Markdown."""
     own = {name: cls for name, cls in REGISTRY.items() if cls.__module__.startswith("lepton_ir.ops.")}
     lines = [_GENERATED, "", "# Operators", "", f"{len(own)} operators, by family.", ""]
-    prefixes = [p for p in _FAMILIES if any(_prefix(name) == p for name in own)]
-    lines += [f"- [{_FAMILIES[p][0]}](#{_anchor(_FAMILIES[p][0])})" for p in prefixes]
-    for prefix in prefixes:
-        title, about = _FAMILIES[prefix]
+    families = _families(own)
+    lines += [f"- [{title}](#{_anchor(title)})" for title, _ in families.values()]
+    for prefix, (title, about) in families.items():
         lines += ["", f"## {title}", *(["", about] if about else [])]
         for name in sorted(n for n in own if _prefix(n) == prefix):
             lines += ["", *_operator(own[name])]
     return "\n".join(lines) + "\n"
+
+
+def _families(own: Mapping[str, type[Operation]]) -> dict[str, tuple[str, str]]:
+    """Return title and description of each family by its prefix; of those without one, what their modules say."""
+    about: dict[str, dict[str, None]] = {}
+    for name, cls in own.items():
+        about.setdefault(_prefix(name), {})[_summary(inspect.getdoc(sys.modules[cls.__module__]))] = None
+    known = {prefix: family for prefix, family in _FAMILIES.items() if prefix in about}
+    return known | {p: (p.capitalize(), " ".join(texts)) for p, texts in sorted(about.items()) if p not in known}
 
 
 def pass_reference() -> str:

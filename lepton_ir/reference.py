@@ -15,18 +15,22 @@ import numpy as np
 from lepton_ir.analysis.cost import flops
 from lepton_ir.analysis.memory import peak
 from lepton_ir.diagnostics import LeptonError
-from lepton_ir.ir import Function, Module, Operation, TensorType
+from lepton_ir.ir import DType, Function, Module, Operation, TensorType
 from lepton_ir.ir.dim import Dim, substitute, symbols
 from lepton_ir.ir.types import is_numeric
 from lepton_ir.limits import RAISE_MEMORY, Limits, human_size
 from lepton_ir.onnxruntime_process import CrashedError, RefusedError, Session
-from lepton_ir.sampling import BATCH, LENGTHS, default_sizes, sample_inputs
+from lepton_ir.sampling import BATCH, LENGTHS, Reach, default_sizes, sample_inputs
 
 ONNX_RUNTIME = "ONNX Runtime"
 INTERPRETER = "the interpreter"
 _INTERPRETED_FLOPS = 5e10
 """What numpy does in a second at best."""
 _WEIGHT_BYTES_PER_SECOND = 1e8
+_DRAWS = 64
+"""How often inputs are drawn again for a model that refuses what it is given."""
+_REACHES = ((1, 4), (0, 8), (1, 9), (1, 64))
+"""The ranges that integers are drawn from then, ends excluded."""
 _MORE_TIME = "give it more time with --time-limit SECONDS (in Python: Limits(seconds=...)), or compile with --no-verify"
 
 
@@ -190,7 +194,8 @@ def sample_reference(
     """Return reference outputs for random inputs.
 
     Dynamic dimensions whose size is not in ``dims`` get the first of :data:`~lepton_ir.sampling.LENGTHS` for which
-    the model runs and gives finite numbers.
+    the model runs and gives finite numbers. Where it runs for none, its integers and strings are drawn
+    again, integers from wider ranges: they may be sizes or bounds, of which few fit.
 
     Raises:
         LeptonError: the model runs for none of them.
@@ -199,10 +204,12 @@ def sample_reference(
     given = dict(dims or {})
     failure: LeptonError | None = None
     fallback: Reference | None = None
-    for sizes in candidate_sizes(function, given):
+    for attempt, sizes, reach in _attempts(function, given):
+        if fallback is not None and reach is not None:
+            break
         try:
             runner.check_cost(sizes)
-            reference = runner(sample_inputs(function, seed, sizes))
+            reference = runner(sample_inputs(function, seed + attempt, sizes, reach))
         except LeptonError as error:
             failure = failure or error
             if runner.is_late:
@@ -215,6 +222,17 @@ def sample_reference(
         assert failure is not None
         raise failure
     return fallback
+
+
+def _attempts(function: Function, given: Mapping[str, int]) -> Iterator[tuple[int, dict[str, int], Reach | None]]:
+    """Yield what to add to the seed, sizes, and the range of integers that nothing bounds; None for the usual one."""
+    for sizes in candidate_sizes(function, given):
+        yield 0, sizes, None
+    tensors = [a.type for a in function.arguments if isinstance(a.type, TensorType)]
+    if any(t.dtype.is_integer or t.dtype is DType.STR for t in tensors):
+        sizes = default_sizes(function) | dict(given)
+        for attempt in range(_DRAWS):
+            yield attempt, sizes, _REACHES[attempt % len(_REACHES)]
 
 
 def candidate_sizes(function: Function, given: Mapping[str, int]) -> Iterator[dict[str, int]]:
@@ -238,6 +256,8 @@ def _is_exchanged(module: Module) -> bool:
 
 
 def _is_finite(array: object) -> bool:
+    if isinstance(array, dict):
+        array = [np.array(list(array.values()))]
     if isinstance(array, list) or array is None:
         return all(map(_is_finite, array or ()))
     assert isinstance(array, np.ndarray)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from lepton_ir.ir import DType, Function, TensorType, Value
 from lepton_ir.ir.dim import Dim, evaluate, symbols
-from lepton_ir.ir.types import OptionalType, SequenceType, Type, symbols_in
+from lepton_ir.ir.types import MapType, OptionalType, SequenceType, Type, symbols_in
 
 BATCH = 2
 ELEMENTS = 3
@@ -19,7 +19,10 @@ _MOST_ELEMENTS = 1 << 22
 """Inputs of many symbolic dimensions get smaller sizes, so that they stay below this."""
 LENGTHS = (64, 16, 128, 256, 512, 1024)
 """Sizes to try for symbolic dimensions other than the first of an input."""
-_LOOK_THROUGH = frozenset({"cast", "tensor.reshape", "tensor.expand", "tensor.slice", "tensor.transpose"})
+_PASSES_ON = frozenset(
+    {"cast", "tensor.reshape", "tensor.expand", "tensor.slice", "tensor.transpose", "tensor.split", "tensor.gather"}
+)
+"""Operators whose results hold elements of their first operand."""
 
 
 def symbol_names(function: Function) -> list[str]:
@@ -46,7 +49,13 @@ def default_sizes(function: Function, length: int = LENGTHS[0]) -> dict[str, int
         length //= 2
 
 
-def sample_inputs(function: Function, seed: int = 0, dims: Mapping[str, int] | None = None) -> dict[str, Any]:
+Reach = tuple[int, int]
+"""A range of integers, its end excluded."""
+
+
+def sample_inputs(
+    function: Function, seed: int = 0, dims: Mapping[str, int] | None = None, reach: Reach | None = None
+) -> dict[str, Any]:
     """Return random inputs by name, reproducible from ``seed``.
 
     Floats are standard normal. Integers are drawn from the range that their use allows (an index into a table
@@ -57,37 +66,48 @@ def sample_inputs(function: Function, seed: int = 0, dims: Mapping[str, int] | N
         function: the entry function.
         seed: seed of numpy's default generator.
         dims: sizes of symbolic dimensions; those missing come from :func:`default_sizes`.
+        reach: what to draw integers from whose use allows any, instead of 0 and 1.
     """
     rng = np.random.default_rng(seed)
     env = default_sizes(function) | dict(dims or {})
-    return {a.name or f"input{i}": _sample_value(a, a.type, env, rng) for i, a in enumerate(function.arguments)}
+    return {a.name or f"input{i}": _sample_value(a, a.type, env, rng, reach) for i, a in enumerate(function.arguments)}
 
 
-def _sample_value(value: Value, type: Type, env: Mapping[str, int], rng: np.random.Generator) -> Any:
+def _sample_value(
+    value: Value, type: Type, env: Mapping[str, int], rng: np.random.Generator, reach: Reach | None
+) -> Any:
     if isinstance(type, SequenceType):
-        return [_sample_value(value, type.element, env, rng) for _ in range(ELEMENTS)]
+        return [_sample_value(value, type.element, env, rng, reach) for _ in range(ELEMENTS)]
     if isinstance(type, OptionalType):
-        return _sample_value(value, type.element, env, rng)
+        return _sample_value(value, type.element, env, rng, reach)
+    if isinstance(type, MapType):
+        return {"lepton" if type.key is DType.STR else 1: "lepton" if type.value is DType.STR else 1}
     if not isinstance(type, TensorType):
-        return _sample(value, TensorType((BATCH,), type.dtype), [BATCH], rng)
-    return _sample(value, type, [evaluate(d, env) for d in type.shape], rng)
+        return _sample(value, TensorType((BATCH,), type.dtype), [BATCH], rng, reach)
+    return _sample(value, type, [evaluate(d, env) for d in type.shape], rng, reach)
 
 
-def _sample(value: Value, type: TensorType, shape: list[int], rng: np.random.Generator) -> np.ndarray:
+def _sample(
+    value: Value, type: TensorType, shape: list[int], rng: np.random.Generator, reach: Reach | None
+) -> np.ndarray:
     dtype = type.dtype
     if dtype is DType.BOOL:
         return rng.integers(0, 2, shape).astype(np.bool_)
     if dtype is DType.STR:
-        return np.full(shape, "lepton", dtype=object)
+        return rng.choice(np.array(sorted(_known_strings(value)) or ["lepton"], dtype=object), shape)
     if dtype.is_integer:
         choices = compared_constants(value)
         if choices is not None:
             return rng.choice(choices, shape).astype(dtype.numpy)
-        return rng.integers(*integer_range(value), shape).astype(dtype.numpy)
+        bounded = integer_range(value)
+        return rng.integers(*(bounded if bounded != _ANY or reach is None else reach), shape).astype(dtype.numpy)
     return rng.standard_normal(shape).astype(np.float32).astype(dtype.numpy)
 
 
-def integer_range(value: Value, depth: int = 4) -> tuple[int, int]:
+_ANY = (0, 2)
+
+
+def integer_range(value: Value, depth: int = 4) -> Reach:
     """Return the range, its end excluded, that gathers, scatters and divisions set on an integer input.
 
     It is 0 and 1 where nothing does.
@@ -98,11 +118,16 @@ def integer_range(value: Value, depth: int = 4) -> tuple[int, int]:
             low = 1
         elif index == 1 and op.name in _INDEXED:
             bounds += [d for d in _INDEXED[op.name](op) if isinstance(d, int)]
-        elif depth and op.name in _LOOK_THROUGH:
-            inner, bound = integer_range(op.results[0], depth - 1)
+        for result in _passed_on(op, index, depth):
+            inner, bound = integer_range(result, depth - 1)
             low = max(low, inner)
             bounds += [bound] if bound - inner != 2 else []
     return low, max(low + 1, min(bounds, default=low + 2))
+
+
+def _passed_on(op: Any, index: int, depth: int) -> Sequence[Value]:
+    """Return the results that hold elements of the operand at ``index``, none where ``depth`` is used up."""
+    return op.results if depth and index == 0 and op.name in _PASSES_ON else ()
 
 
 def _axis_size(op: Any) -> tuple[Dim, ...]:
@@ -120,14 +145,25 @@ _INDEXED: dict[str, Callable[[Any], tuple[Dim, ...]]] = {
 _DIVISIONS = frozenset({"div", "floordiv", "mod"})
 
 
+def _known_strings(value: Value, depth: int = 4) -> set[str]:
+    """Return the strings that an input's elements are looked up among."""
+    found: set[str] = set()
+    for op, index in value.uses:
+        if op.name == "str.find":
+            found |= set(op.attributes["terms"])
+        for result in _passed_on(op, index, depth):
+            found |= _known_strings(result, depth - 1)
+    return found
+
+
 def compared_constants(value: Value, depth: int = 4) -> np.ndarray | None:
     """Return the constants that an integer input is tested against for equality, if any."""
     found: list[np.ndarray] = []
-    for op, _ in value.uses:
+    for op, index in value.uses:
         if op.name == "eq":
             others = [v.op for v in op.present_operands if v is not value and v.op is not None]
             found += [np.ravel(o.attributes["value"].array) for o in others if o.name == "const"]
-        elif depth and op.name in _LOOK_THROUGH:
-            inner = compared_constants(op.results[0], depth - 1)
+        for result in _passed_on(op, index, depth):
+            inner = compared_constants(result, depth - 1)
             found += [inner] if inner is not None else []
     return np.unique(np.concatenate(found)) if found else None

@@ -128,7 +128,12 @@ def compare(name: str, got: Any, want: Any, tolerance: float | None = None) -> O
 
     NaN and infinity must stand at the same places. Of lists the worst element counts.
     """
-    if isinstance(want, list) or want is None or isinstance(got, list) or got is None:
+    if isinstance(want, dict) and isinstance(got, dict) and want.keys() == got.keys():
+        got, want = (np.array([held[key] for key in got]) for held in (got, want))
+        if got.dtype.kind == want.dtype.kind == "f":
+            # Maps hold Python's numbers, of which compiled code has computed half the digits.
+            got, want = got.astype(np.float32), want.astype(np.float32)
+    if isinstance(want, (list, dict)) or want is None or isinstance(got, (list, dict)) or got is None:
         return _compare_held(name, got, want, tolerance)
     got, want = np.asarray(got), np.asarray(want)
     dtype = DType.of(want)
@@ -151,10 +156,10 @@ def compare(name: str, got: Any, want: Any, tolerance: float | None = None) -> O
 
 
 def _compare_held(name: str, got: Any, want: Any, tolerance: float | None) -> OutputError:
-    """Compare sequences and optionals."""
-    if type(got) is not type(want) or len(got or ()) != len(want or ()):
-        counts = [len(v) if isinstance(v, list) else type(v).__name__ for v in (got, want)]
-        return OutputError(name, np.inf, 0.0, 0.0, f"a sequence or optional of {counts[0]} instead of {counts[1]}")
+    """Compare sequences, optionals, and maps with different keys."""
+    if type(got) is not type(want) or isinstance(got, dict) or len(got or ()) != len(want or ()):
+        counts = [f"{type(v).__name__}" + (f" of {len(v)}" if v is not None else "") for v in (got, want)]
+        return OutputError(name, np.inf, 0.0, 0.0, f"a {counts[0]} instead of a {counts[1]}")
     errors = [compare(name, g, w, tolerance) for g, w in zip(got or (), want or (), strict=True)]
     return max(errors, key=lambda o: (not o.ok, o.relative), default=OutputError(name, 0.0, 0.0, 0.0))
 

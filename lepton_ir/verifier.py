@@ -91,7 +91,7 @@ class _Verifier:
 
     def _check_symbols(self, type: Type) -> None:
         while not isinstance(type, TensorType):
-            if isinstance(type, UnrankedType):
+            if not isinstance(type, (SequenceType, OptionalType)):
                 return
             type = type.element
         for dim in type.shape:
@@ -194,7 +194,7 @@ class _Verifier:
         except Exception as e:  # A broken inference of one operator must not hide the other findings.
             self._add(f"{op.name}: its types cannot be inferred", op.location, f"{type(e).__name__}: {e}")
             return
-        single = isinstance(inferred, (TensorType, SequenceType, OptionalType, UnrankedType))
+        single = isinstance(inferred, Type)
         types: Sequence[Any] = [inferred] if single else inferred  # type: ignore[assignment]
         if len(types) != len(op.results):
             self._add(f"{op.name}: has {len(op.results)} results, {len(types)} are inferred", op.location)

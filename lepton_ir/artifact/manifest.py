@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from lepton_ir.artifact.dims import dim_from_json, dim_to_json
 from lepton_ir.ir.dim import Dim, evaluate, symbols
-from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type, UnrankedType
+from lepton_ir.ir.types import DType, MapType, OptionalType, SequenceType, TensorType, Type, UnrankedType
 from lepton_ir.target import Target
 
 T = TypeVar("T")
@@ -43,10 +43,10 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ValueSpec:
-    """A named value at the border of the compiled model that is no tensor: a sequence or an optional."""
+    """A named value at the border of the compiled model that is no tensor: a sequence, an optional or a map."""
 
     name: str
-    type: SequenceType | OptionalType
+    type: SequenceType | OptionalType | MapType
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, **type_to_json(self.type)}
@@ -77,6 +77,8 @@ def type_to_json(type_: Type) -> dict[str, Any]:
         return {"dtype": str(type_.dtype), "shape": [dim_to_json(d) for d in type_.shape]}
     if isinstance(type_, UnrankedType):
         return {"dtype": str(type_.dtype)}
+    if isinstance(type_, MapType):
+        return {"map": [str(type_.key), str(type_.value)]}
     key = "sequence" if isinstance(type_, SequenceType) else "optional"
     return {key: type_to_json(type_.element)}
 
@@ -87,6 +89,9 @@ def type_from_json(data: Mapping[str, Any]) -> Type:
         return SequenceType(type_from_json(data["sequence"]))
     if "optional" in data:
         return OptionalType(type_from_json(data["optional"]))
+    if "map" in data:
+        key, value = data["map"]
+        return MapType(DType(key), DType(value))
     dtype = DType(data["dtype"])
     return TensorType(tuple(dim_from_json(d) for d in data["shape"]), dtype) if "shape" in data else UnrankedType(dtype)
 

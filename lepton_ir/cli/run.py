@@ -93,6 +93,8 @@ def random_inputs(model: Any, seed: int, dims: dict[str, int]) -> dict[str, np.n
 
 
 def _describe(array: Any) -> dict[str, Any]:
+    if isinstance(array, dict):
+        return {"entries": {str(key): value for key, value in array.items()}}
     if isinstance(array, list):
         return {"elements": [_describe(a) for a in array]}
     if array is None:
@@ -136,7 +138,7 @@ def _save(path: Path, outputs: dict[str, np.ndarray]) -> None:
             raise LeptonError(
                 f"the output {name} cannot be written",
                 where=str(path),
-                why="it is a sequence or an optional, and an .npz file holds arrays",
+                why="it is a sequence, an optional or a map, and an .npz file holds arrays",
                 help="call the model from Python, with lepton_ir.runtime.load",
             )
     try:

@@ -127,7 +127,7 @@ def _arrange(function: Function, inputs: Sequence[Any] | Mapping[str, Any]) -> l
             help=f"its inputs: {', '.join(names) or 'none'}",
         )
     values = [inputs[n] for n in names] if isinstance(inputs, Mapping) else list(inputs)
-    return [v if isinstance(v, list) or v is None else np.asarray(v) for v in values]
+    return [v if isinstance(v, (list, dict)) or v is None else np.asarray(v) for v in values]
 
 
 class Frame:
@@ -191,7 +191,7 @@ class Frame:
 
 
 def _array(value: Any) -> Any:
-    return value if isinstance(value, list) or value is None else np.asarray(value)
+    return value if isinstance(value, (list, dict)) or value is None else np.asarray(value)
 
 
 def _notes(operands: Sequence[Any]) -> list[str]:

@@ -31,7 +31,7 @@ from lepton_ir.ir.core import Operation as _CoreOperation
 from lepton_ir.ir.core import OpResult, Region, Value
 from lepton_ir.ir.dim import Dim, Expr
 from lepton_ir.ir.location import UNKNOWN, Location
-from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type, UnrankedType, is_numeric
+from lepton_ir.ir.types import DType, Type, is_numeric
 
 T = TypeVar("T")
 
@@ -282,7 +282,7 @@ class Operation(_CoreOperation):
         try:
             if result_types is None:
                 inferred = op.infer()
-                result_types = [inferred] if isinstance(inferred, _TYPES) else list(inferred)
+                result_types = [inferred] if isinstance(inferred, Type) else list(inferred)
         except BaseException:
             op.drop_uses()
             raise
@@ -300,9 +300,6 @@ class Operation(_CoreOperation):
     def attribute_values(self) -> dict[str, Any]:
         """Return all attributes, the defaults included."""
         return {name: self.attributes.get(name, f.default) for name, f in self.spec.attributes.items()}
-
-
-_TYPES = (TensorType, SequenceType, OptionalType, UnrankedType)
 
 
 def runs_on_host(op: _CoreOperation) -> bool:

@@ -1,4 +1,4 @@
-"""Types: ranked tensors with symbolic dimensions, sequences and optionals."""
+"""Types: ranked tensors with symbolic dimensions, sequences, optionals and maps."""
 
 from __future__ import annotations
 
@@ -232,7 +232,18 @@ class OptionalType:
         return f"optional<{self.element}>"
 
 
-Type: TypeAlias = TensorType | SequenceType | OptionalType | UnrankedType
+@dataclass(frozen=True)
+class MapType:
+    """A dictionary, ``map<i64, f32>``: its keys are integers or strings, its values scalars."""
+
+    key: DType
+    value: DType
+
+    def __str__(self) -> str:
+        return f"map<{self.key}, {self.value}>"
+
+
+Type: TypeAlias = TensorType | SequenceType | OptionalType | UnrankedType | MapType
 
 
 def is_numeric(type: Type) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from lepton_ir.artifact import Condition, Spec, TensorSpec
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.dim import Dim, Expr, Sym, evaluate, symbols
-from lepton_ir.ir.types import DType, OptionalType, SequenceType, Type, UnrankedType
+from lepton_ir.ir.types import DType, MapType, OptionalType, SequenceType, Type, UnrankedType
 
 
 def arrange(specs: Sequence[Spec], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
@@ -103,7 +103,7 @@ def _check_expressions(
 
 
 def check_value(spec: Spec, value: Any) -> Any:
-    """Return a sequence or an optional as lists of arrays, and an array of strings as one of Python's strings.
+    """Return sequences and optionals as lists of arrays, maps as dicts, and arrays of strings as those of Python's.
 
     Raises:
         LeptonError: it is none, or its elements have another type.
@@ -123,6 +123,8 @@ def _conform(type_: Type, value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             raise TypeError(f"a sequence is a list or tuple, what was given is a {type(value).__name__}")
         return [_conform(type_.element, v) for v in value]
+    if isinstance(type_, MapType):
+        return _conform_map(type_, value)
     array = np.asarray(value)
     if DType.of(array) is not type_.dtype:
         raise TypeError(f"elements must be of {type_.dtype}, those given are {array.dtype}")
@@ -132,6 +134,19 @@ def _conform(type_: Type, value: Any) -> Any:
     if array.ndim != type_.rank or any(isinstance(d, int) and d != n for d, n in fixed):
         raise ValueError(f"an array of shape {list(array.shape)} is no {type_}")
     return as_strings(array) if type_.dtype is DType.STR else np.array(array)
+
+
+def _conform_map(type_: MapType, value: Any) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"a map is a dict, what was given is a {type(value).__name__}")
+    held: list[np.ndarray] = []
+    for dtype, entries in ((type_.key, value.keys()), (type_.value, value.values())):
+        plain = (str,) if dtype is DType.STR else (int, np.integer) if dtype.is_integer else (int, float, np.number)
+        wrong = next((e for e in entries if not isinstance(e, plain) or isinstance(e, bool)), None)
+        if wrong is not None:
+            raise TypeError(f"keys and values must be of {type_.key} and {type_.value}, one given is {wrong!r}")
+        held.append(np.array(list(entries), dtype.numpy))
+    return dict(zip(held[0].tolist(), held[1].tolist(), strict=True))
 
 
 def as_strings(array: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from lepton_ir.ir.kinds import coerce, describe_kind, kind_check
 from lepton_ir.ir.location import UNKNOWN, Location
 from lepton_ir.ir.module import Function, Module
 from lepton_ir.ir.opdef import REGISTRY, InferenceError, Operation, normalize_attributes
-from lepton_ir.ir.types import OptionalType, SequenceType, TensorType, Type, UnrankedType
+from lepton_ir.ir.types import Type
 from lepton_ir.text.constants import ConstantReader
 from lepton_ir.text.lexical import SYMBOL_ATTRIBUTES, region_label
 from lepton_ir.text.scopes import Scopes
@@ -37,7 +37,7 @@ from lepton_ir.text.syntax import (
 )
 
 _NAMES = re.compile(r'%((?:[\w$.-]+|"(?:[^"\\]|\\.)*"))|none')
-_TYPES = re.compile(r"(?:(?:seq|optional)\s*<\s*)*tensor\s*<[^<>]*>(?:\s*>)*")
+_TYPES = re.compile(r"(?:(?:seq|optional)\s*<\s*)*(?:tensor|map)\s*<[^<>]*>(?:\s*>)*")
 _PLACE = re.compile(r'("(?:[^"\\]|\\.)*"):("(?:[^"\\]|\\.)*"):(\d+):(\d+)')
 
 
@@ -170,7 +170,7 @@ class ModuleBuilder:
             inferred = op.infer()
         except (InferenceError, ValueError, TypeError, IndexError, AttributeError) as e:
             raise self.error(f"{op.name} does not fit its operands", syntax.name, why=str(e)) from e
-        single = isinstance(inferred, (TensorType, SequenceType, OptionalType, UnrankedType))
+        single = isinstance(inferred, Type)
         return (inferred,) if single else tuple(inferred)  # type: ignore[return-value, arg-type]
 
     def _check_terminator(self, op: Operation, syntax: OperationSyntax) -> None:

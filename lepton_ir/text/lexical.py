@@ -12,7 +12,7 @@ from lepton_ir.ir.constant import Constant
 from lepton_ir.ir.dim import Expr
 from lepton_ir.ir.location import Location
 from lepton_ir.ir.opdef import RegionField
-from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, UnrankedType
+from lepton_ir.ir.types import DType, Type
 
 BARE_NAME = re.compile(r"[A-Za-z_$][\w$.-]*")
 """A name after ``%``, ``@`` or as an attribute's key that needs no quotes."""
@@ -82,7 +82,7 @@ def format_value(value: Any, constant: Callable[[Constant], str]) -> str:
         return "[" + ", ".join([format_value(v, constant) for v in value]) + "]"
     if isinstance(value, Expr):
         return format_expr(value)
-    if isinstance(value, (DType, TensorType, SequenceType, OptionalType, UnrankedType)):
+    if isinstance(value, (DType, Type)):
         return str(value)
     if value is None:
         return "none"

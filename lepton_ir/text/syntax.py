@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 from lark import Lark, Token, Transformer, v_args
 
 from lepton_ir.ir.dim import FUNCTIONS, Dim, Expr, sym
-from lepton_ir.ir.types import DType, OptionalType, SequenceType, TensorType, Type, UnrankedType
+from lepton_ir.ir.types import DType, MapType, OptionalType, SequenceType, TensorType, Type, UnrankedType
 from lepton_ir.text.lexical import DTYPES, RESERVED
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, **DTYPES}
@@ -198,6 +198,10 @@ class _ToSyntax(Transformer[Token, Any]):
     @v_args(inline=True)
     def optional(self, element: Type) -> OptionalType:
         return OptionalType(element)
+
+    @v_args(inline=True)
+    def map(self, key: str, value: str) -> MapType:
+        return MapType(_element_type(str(key)), _element_type(str(value)))
 
 
 def _dim(value: Any) -> Dim:

@@ -9,7 +9,7 @@ from onnx import FunctionProto, NodeProto, TypeProto, defs, helper
 from lepton_frontends.onnx.scope import Absent, Imported, ValueList
 from lepton_frontends.onnx.sequences import element_of
 from lepton_frontends.onnx.tensors import DTYPES
-from lepton_ir.ir.types import OptionalType, SequenceType, Type, UnrankedType
+from lepton_ir.ir.types import MapType, OptionalType, SequenceType, Type, UnrankedType
 
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 
@@ -67,6 +67,8 @@ def _proto(type_: Type) -> TypeProto:
         return helper.make_sequence_type_proto(_proto(type_.element))
     if isinstance(type_, OptionalType):
         return helper.make_optional_type_proto(_proto(type_.element))
+    if isinstance(type_, MapType):
+        return helper.make_map_type_proto(_NUMBERS[type_.key], helper.make_tensor_type_proto(_NUMBERS[type_.value], ()))
     if isinstance(type_, UnrankedType):
         return helper.make_tensor_type_proto(_NUMBERS[type_.dtype], None)
     dims = [d if isinstance(d, int) else str(d) for d in type_.shape]

@@ -11,7 +11,7 @@ from onnx import TypeProto, ValueInfoProto
 from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.dim import Dim, sym
-from lepton_ir.ir.types import OptionalType, SequenceType, TensorType, Type, UnrankedType
+from lepton_ir.ir.types import DType, MapType, OptionalType, SequenceType, TensorType, Type, UnrankedType
 from lepton_ir.limits import RAISE_MEMORY, type_problem
 
 _RESERVED = frozenset({"floordiv", "ceildiv", "mod", "min", "max"})
@@ -37,7 +37,7 @@ class InputTypes:
         """Return the type of an input, which may have ``memory`` bytes.
 
         Raises:
-            LeptonError: it is no tensor, sequence or optional, the rank of a tensor is unknown, or it is too large.
+            LeptonError: it is none of these types, the rank of a tensor is unknown, or it is too large.
         """
         return self._type(info.type, info.name, memory, nested=False)
 
@@ -47,19 +47,24 @@ class InputTypes:
             return SequenceType(self._type(proto.sequence_type.elem_type, name, memory, nested=True))
         if kind == "optional_type":
             return OptionalType(self._type(proto.optional_type.elem_type, name, memory, nested=True))
+        map_type = proto.map_type
+        if kind == "map_type" and map_type.value_type.WhichOneof("value") == "tensor_type":
+            return MapType(
+                *(self._element(name, t) for t in (map_type.key_type, map_type.value_type.tensor_type.elem_type))
+            )
         if kind != "tensor_type":
             raise LeptonError(
                 f"the input {name} is not a tensor",
                 self.file,
                 f"it is {str(kind or 'of no type').replace('_', ' ')}",
-                "Lepton compiles functions of tensors, sequences and optionals",
+                "Lepton compiles functions of tensors, sequences, optionals and maps",
             )
         return self._tensor(proto.tensor_type, name, memory, nested)
 
     def _tensor(self, tensor: TypeProto.Tensor, name: str, memory: int, nested: bool) -> Type:
         given = self.shapes.get(name)
         if not tensor.HasField("shape") and given is None and nested:
-            return UnrankedType(dtype_of(tensor.elem_type))
+            return UnrankedType(self._element(name, tensor.elem_type))
         if not tensor.HasField("shape") and given is None:
             raise LeptonError(
                 f"the rank of the input {name} is unknown",
@@ -79,14 +84,17 @@ class InputTypes:
             param = own[i].dim_param if own else ""
             value = own[i].dim_value if own and own[i].HasField("dim_value") else -1
             shape.append(self._dim(name, i, wanted, param, value))
-        try:
-            found = TensorType(tuple(shape), dtype_of(tensor.elem_type))
-        except LeptonError as error:
-            raise LeptonError(f"the input {name} cannot be read", self.file, error.diagnostics[0].message) from None
+        found = TensorType(tuple(shape), self._element(name, tensor.elem_type))
         problem = type_problem(found, memory)
         if problem:
             raise LeptonError(f"the input {name} is too large", self.file, problem, RAISE_MEMORY)
         return found
+
+    def _element(self, name: str, number: int) -> DType:
+        try:
+            return dtype_of(number)
+        except LeptonError as error:
+            raise LeptonError(f"the input {name} cannot be read", self.file, error.diagnostics[0].message) from None
 
     def _dim(self, input_name: str, axis: int, wanted: int | str | None, param: str, value: int) -> Dim:
         if isinstance(wanted, int) and wanted >= 0:

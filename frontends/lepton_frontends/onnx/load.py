@@ -180,14 +180,16 @@ def imported_opsets(imports: Iterable[OperatorSetIdProto], what: str, file: str)
     """Return the version of each imported domain.
 
     Raises:
-        LeptonError: one is imported twice, or there is no such version.
+        LeptonError: one is imported in two versions, or there is no such version.
     """
     opsets: dict[str, int] = {}
     for entry in imports:
         domain, version = normalized(entry.domain), int(entry.version)
-        if domain in opsets:
-            raise LeptonError(f"{what} imports two opsets of the domain {domain or 'ai.onnx'}", file, help=_INVALID)
-        opsets[domain] = version
+        before = opsets.setdefault(domain, version)
+        if before != version:
+            # The same version twice, as skl2onnx writes, says nothing new.
+            versions = f"opsets {before} and {version} of the domain {domain or 'ai.onnx'}"
+            raise LeptonError(f"{what} imports {versions}", file, help=_INVALID)
         if domain and not 1 <= version <= _INT32_MAX:
             raise LeptonError(f"{what} imports opset {version} of the domain {domain}", file, help=_INVALID)
     own, newest = opsets.get("", OLDEST_OPSET), defs.onnx_opset_version()

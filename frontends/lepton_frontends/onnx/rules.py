@@ -24,7 +24,7 @@ from onnx import defs
 
 from lepton_frontends.onnx.scope import ValueList
 from lepton_ir.ir.core import Value
-from lepton_ir.ir.types import SequenceType, TensorType, UnrankedType
+from lepton_ir.ir.types import MapType, SequenceType, TensorType, UnrankedType
 
 RuleFunction = Callable[..., Any]
 ONNX = ""
@@ -107,7 +107,8 @@ def _check_tensors(given: Sequence[Any]) -> None:
             )
         if kind is None or isinstance(kind, TensorType):
             continue
-        what = "a sequence" if isinstance(kind, (ValueList, SequenceType)) else "an optional"
+        kinds = {SequenceType: "a sequence", ValueList: "a sequence", MapType: "a map"}
+        what = kinds.get(type(kind), "an optional")
         raise UnsupportedError(f"it gets {what} where a tensor is expected", "the model is not valid ONNX")
 
 

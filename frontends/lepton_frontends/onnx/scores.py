@@ -11,8 +11,6 @@ from lepton_frontends.onnx.rules import UnsupportedError
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType
 
-STRINGS = "it works on strings"
-STRINGS_HELP = "use integer labels and categories, and map them to strings outside of the model"
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 
 
@@ -41,28 +39,27 @@ def features_of(x: Value, least: int) -> int:
     return count
 
 
-def labels_of(ints: Sequence[int], strings: Sequence[str]) -> tuple[int, ...]:
-    """Return the labels of the classes.
+def labels_of(ints: Sequence[int], strings: Sequence[str]) -> np.ndarray:
+    """Return the labels of the classes, i64 or strings, as a line.
 
     Raises:
-        UnsupportedError: they are strings, or there are none.
+        UnsupportedError: there are none, or of both kinds.
     """
-    if strings:
-        raise UnsupportedError(STRINGS, STRINGS_HELP)
-    if not ints:
-        raise UnsupportedError("it has no class labels", "the model is not valid ONNX")
-    return tuple(ints)
+    if bool(ints) == bool(strings):
+        raise UnsupportedError(
+            "its class labels are given twice" if ints else "it has no class labels", "the model is not valid ONNX"
+        )
+    return np.asarray(ints, np.int64) if ints else np.asarray(strings, object)
 
 
-def labelled(b: OnnxBuilder, classes: Value, labels: Sequence[int]) -> Value:
+def labelled(b: OnnxBuilder, classes: Value, labels: np.ndarray) -> Value:
     """Return the labels [N] of classes [N]."""
-    return b.tensor_gather(b.const(np.asarray(labels, np.int64)), classes, axis=0)
+    return b.tensor_gather(b.const(labels), classes, axis=0)
 
 
-def either_label(b: OnnxBuilder, second: Value, labels: Sequence[int]) -> Value:
+def either_label(b: OnnxBuilder, second: Value, labels: np.ndarray) -> Value:
     """Return the second label where the condition [N, 1] holds, else the first, as [N]."""
-    picked = b.where(second, b.const(labels[1], dtype=DType.I64), b.const(labels[0], dtype=DType.I64))
-    return b.reshaped(picked, (second.shape[0],))
+    return labelled(b, b.reshaped(b.cast(second, to=DType.I64), (second.shape[0],)), labels)
 
 
 def best_class(b: OnnxBuilder, scores: Value) -> Value:

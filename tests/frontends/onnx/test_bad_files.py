@@ -179,6 +179,12 @@ def test_all_unsupported_operators_are_reported_at_once():
         assert part in text
 
 
+def test_an_opset_may_be_imported_twice():
+    proto = model([node("Relu", ["x"], ["y"])], [info("x", [2])], ["y"])
+    proto.opset_import.append(proto.opset_import[0])
+    assert import_model(proto).main.results
+
+
 def test_the_same_reason_is_reported_once_with_all_places():
     nodes = [node("Unheard", ["x"], [f"y{i}"], name=f"find{i}") for i in range(4)]
     with pytest.raises(LeptonError) as error:
@@ -194,6 +200,7 @@ def test_the_same_reason_is_reported_once_with_all_places():
         (lambda m: m.opset_import[0].__setattr__("version", 999), "opset 999"),
         (lambda m: m.__setattr__("ir_version", 99), "IR version 99"),
         (lambda m: m.ClearField("opset_import"), "imports no opset"),
+        (lambda m: m.opset_import.append(helper.make_opsetid("", 11)), "opsets 18 and 11 of the domain ai.onnx"),
         (lambda m: m.graph.node[0].input.__setitem__(0, "ghost"), "nothing computes its input ghost"),
         (lambda m: m.graph.output[0].__setattr__("name", "ghost"), "nothing computes the output ghost"),
         (lambda m: m.graph.node.append(m.graph.node[0]), "a second time"),

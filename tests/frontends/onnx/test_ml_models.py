@@ -220,7 +220,6 @@ def test_repeated_keys(version, wanted):
     [
         ("OneHotEncoder", {"cats_strings": ["a"]}, "needs strings"),
         ("CategoryMapper", {"cats_int64s": [1], "cats_strings": ["a", "b"]}, "1 numbers for 2 strings"),
-        ("ZipMap", {"classlabels_int64s": [1, 2, 3]}, "cut the model before ZipMap"),
         ("Normalizer", {"norm": "L3"}, "norm L3 is not known"),
         ("SVMRegressor", {"coefficients": [1.0] * 3, "rho": [0.0], "post_transform": "PROBIT"}, "PROBIT of its score"),
         ("LinearRegressor", {"coefficients": [1.0] * 4}, "4 coefficients are no rows of 3 features"),
@@ -230,9 +229,3 @@ def test_refused(op, attributes, match):
     x = INTS if op in ("LabelEncoder", "OneHotEncoder", "CategoryMapper") else f32(2, 3)
     with pytest.raises(LeptonError, match=match):
         run_compiled(build(op, {"x": x}, **attributes), {"x": x})
-
-
-def test_string_labels_are_refused():
-    options = {"coefficients": numbers(2, 4), "intercepts": [0.0, 0.0], "classlabels_strings": ["a", "b"]}
-    with pytest.raises(LeptonError, match="works on strings"):
-        run_compiled(build("LinearClassifier", {"x": f32(2, 4)}, outputs=2, **options), {"x": f32(2, 4)})

@@ -262,7 +262,7 @@ def test_what_are_no_trees():
     refused("differ in length", nodes_values=[1.0])
     refused("it needs .* features, the input has 1", x=np.zeros((4, 1), np.float32))
     refused("aggregate function MEDIAN is not known", aggregate_function="MEDIAN")
-    refused("strings", op="TreeEnsembleClassifier", classlabels_strings=["a", "b"])
+    refused("given twice", op="TreeEnsembleClassifier", classlabels_int64s=[0, 1], classlabels_strings=["a", "b"])
     refused("is not known", post_transform="CUBE")
 
 

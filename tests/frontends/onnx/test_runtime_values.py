@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from lepton_frontends.onnx.load import import_model as import_onnx
-from onnx import helper
+from onnx import helper, parser
 from onnx.reference import ReferenceEvaluator
 
 import lepton_ir
@@ -108,6 +109,31 @@ def test_values_that_do_not_fit_are_errors(op, arrays, bad, message):
             runs(*bad)
         assert "the_node" in str(error.value)
     assert compiled(*arrays)[0].size
+
+
+@pytest.mark.parametrize(
+    ("op", "arrays", "attributes"),
+    [("Split", [X, ints(3, 1)], {"axis": 1}), ("TopK", [X, ints(5)], {}), ("Tile", [X, ints(1, 2, 3)], {})],
+)
+def test_inputs_that_fit_are_found_for_the_verification(op, arrays, attributes, tmp_path):
+    """Few numbers are sizes that fit: they are drawn until the model runs."""
+    path = tmp_path / "model.onnx"
+    onnx.save(single_node(op, arrays, attributes, OUTPUTS.get(op, 1)), path)
+    golden = lepton_ir.compile(path).golden
+    assert golden is not None
+
+
+def test_places_in_constants_that_follow_from_sizes():
+    """A slice of a constant whose place is a dynamic size is known only at run time, though its size is not."""
+    text = """<ir_version: 8, opset_import: ["" : 18]> g (float[N] x) => (float[1] y) {
+      table = Constant<value_floats = [1.0, 2.0, 4.0, 8.0]>()
+      end = Shape(x)
+      one = Constant<value_ints = [1]>()
+      start = Sub(end, one)
+      y = Slice(table, start, end)
+    }"""
+    model = lepton_ir.runtime.load(lepton_ir.compile(import_onnx(parser.parse_model(text))))
+    assert [model(np.zeros(n, np.float32))[0].tolist() for n in (1, 3, 4)] == [[1.0], [4.0], [8.0]]
 
 
 def test_broadcasting_is_decided_at_run_time():

@@ -9,27 +9,13 @@ from onnx import TensorProto
 
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.ops.strings import string_ids
-from lepton_frontends.onnx.rules import ML, UnsupportedError, onnx_op, refuse
+from lepton_frontends.onnx.rules import ML, UnsupportedError, onnx_op
 from lepton_frontends.onnx.scores import constant, features_of, rows_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import product
 from lepton_ir.ir.types import DType
 
 _INVALID = "the model is not valid ONNX"
-
-refuse(
-    "CastMap",
-    "DictVectorizer",
-    domain=ML,
-    reason="it works on maps",
-    help="give the model a dense tensor of features instead",
-)
-refuse(
-    "ZipMap",
-    domain=ML,
-    reason="its result is a sequence of maps",
-    help="cut the model before ZipMap: its input has the same numbers as a tensor (zipmap=False in skl2onnx)",
-)
 
 
 def _wide(b: OnnxBuilder, x: Value) -> Value:

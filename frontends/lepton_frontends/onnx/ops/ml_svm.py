@@ -122,7 +122,7 @@ def svm_classifier(
 
 
 def _linear(
-    b: OnnxBuilder, rows: Value, labels: Sequence[int], coefficients: Floats, rho: Floats, transform: str
+    b: OnnxBuilder, rows: Value, labels: np.ndarray, coefficients: Floats, rho: Floats, transform: str
 ) -> tuple[Value, Value]:
     """Return label and scores of a linear model, whose classes share one intercept.
 
@@ -130,12 +130,12 @@ def _linear(
     negative), as in ONNX Runtime.
     """
     scores = linear_scores(b, rows, coefficients, tuple(rho[:1]) * len(labels))
-    best = labelled(b, best_class(b, scores), labels)
+    best = best_class(b, scores)
     if len(labels) == 2:
         peak = b.reduce_max(scores, axes=(1,), keepdims=True)
         sure = b.ge(peak, b.like(peak, 0.5)) if min(coefficients) >= 0 else b.gt(peak, b.like(peak, 0))
-        best = b.where(b.reshaped(sure, (rows.shape[0],)), b.const(np.asarray(labels[1], np.int64)), best)
-    return best, transformed(b, scores, transform)
+        best = b.where(b.reshaped(sure, (rows.shape[0],)), b.const(np.asarray(1, np.int64)), best)
+    return labelled(b, best, labels), transformed(b, scores, transform)
 
 
 def _duels(

@@ -187,7 +187,9 @@ def tree_ensemble_classifier(
     return classes, b.cast_to(scores, DType.F32)
 
 
-def _many_classes(b: OnnxBuilder, rows: Value, forest: Forest, labels: Ints, base: np.ndarray) -> tuple[Value, Value]:
+def _many_classes(
+    b: OnnxBuilder, rows: Value, forest: Forest, labels: np.ndarray, base: np.ndarray
+) -> tuple[Value, Value]:
     """Return the label of the class with the largest score, among those that got a vote, and the scores."""
     scores = _with_base(b, _evaluated(b, rows, forest, len(labels), "sum"), base)
     if base.size or forest.always_votes_for(range(len(labels))):
@@ -198,7 +200,7 @@ def _many_classes(b: OnnxBuilder, rows: Value, forest: Forest, labels: Ints, bas
 
 
 def _two_classes(
-    b: OnnxBuilder, rows: Value, forest: Forest, labels: Ints, base: np.ndarray, transform: str
+    b: OnnxBuilder, rows: Value, forest: Forest, labels: np.ndarray, base: np.ndarray, transform: str
 ) -> tuple[Value, Value]:
     """Return the label and the scores of two classes.
 
