@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from lepton_ir.ir.core import OpResult, Region, Value
+from lepton_ir.ir.dim import Expr, symbols
 from lepton_ir.ir.opdef import (
     InferenceError,
     Operation,
@@ -138,6 +140,20 @@ class Kernel(Operation):
     body: Region = region()
     ys: tuple[OpResult, ...] = variadic_result()
 
+    @property
+    def symbol_names(self) -> tuple[str, ...]:
+        """The names of the dimensions that the body needs, in the order in which they appear."""
+        found: dict[str, None] = {}
+        block = self.body.block
+        for argument in block.arguments:
+            _add_symbols(found, argument.type)
+        for op in block.ops:
+            for key in sorted(op.attributes):
+                _add_symbols(found, op.attributes[key])
+            for result in op.results:
+                _add_symbols(found, result.type)
+        return tuple(found)
+
     def infer(self) -> Sequence[Type]:
         return yielded_types(self.body)
 
@@ -148,6 +164,15 @@ class Kernel(Operation):
                 f"the body of kernel @{self.symbol} takes ({', '.join(map(str, have))}), "
                 f"but its operands are ({', '.join(map(str, want))})"
             )
+
+
+def _add_symbols(found: dict[str, None], value: Any) -> None:
+    entries = value.shape if isinstance(value, TensorType) else value if isinstance(value, tuple) else (value,)
+    for entry in entries:
+        if isinstance(entry, Expr):
+            found.update(dict.fromkeys(sorted(symbols(entry))))
+        elif isinstance(entry, tuple):
+            _add_symbols(found, entry)
 
 
 def yielded_types(body: Region) -> list[Type]:

@@ -18,6 +18,7 @@ from lepton_passes.fuse_rules import (
     INDEX_MAPS,
     Prologue,
     admits,
+    crowds,
     is_elementwise,
     kind_of,
     prologue_of,
@@ -276,7 +277,7 @@ class _Grouping:
             level = prologue_of(user, index) if user is group.anchor else group.levels.get(user, _BODY)
             if level is not _BODY and not admits(level, op) and not (user is group.anchor and reads_planes(user, op)):
                 return None
-            if recomputes(op, user):
+            if recomputes(op, user) or crowds(op, user):
                 return None
             lowest = min(lowest, level)
         return lowest

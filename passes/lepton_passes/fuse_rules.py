@@ -33,6 +33,7 @@ CHEAP = INDEX_MAPS | frozenset(
 )
 """Operators that cost about as much as reading their operand again."""
 
+_CROWD = 8
 _READS_ONCE = frozenset({"tensor.concat", "tensor.pad"})
 BIJECTIVE = frozenset({"tensor.reshape", "tensor.transpose"})
 
@@ -96,6 +97,14 @@ def kind_of(op: CoreOperation) -> FusionKind:
 def is_elementwise(op: CoreOperation) -> bool:
     """Whether each element of the result comes from the operands' elements at its place."""
     return kind_of(op) <= FusionKind.BROADCAST
+
+
+def crowds(op: CoreOperation, user: CoreOperation) -> bool:
+    """Whether ``user`` has so many operands, each with loops of its own, that all but the cheapest stay outside.
+
+    They often are copies of each other, which share a kernel where they stand alone.
+    """
+    return user.name == "tensor.concat" and len(user.operands) > _CROWD and op.name not in CHEAP | GENERATORS
 
 
 def recomputes(op: CoreOperation, user: CoreOperation) -> bool:

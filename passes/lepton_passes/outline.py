@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lepton_ir.ir import Module, Value
 from lepton_ir.ir.core import Operation
-from lepton_ir.ir.opdef import Operation as IrOperation
+from lepton_ir.ir.dim import Dim, Expr, substitute, sym
+from lepton_ir.ir.types import TensorType
+from lepton_ir.ops.control import Kernel
 from lepton_ir.passes import Pass, PassContext, register_pass
 
 _MAX_WORDS = 5
@@ -60,16 +63,25 @@ def _describe(kernel: Operation) -> str:
 def _key(kernel: Operation) -> Any:
     """Return what equal kernels share: the operations, the way they are wired, and all types.
 
-    Operations that may fail bring their places along, so that the error names the right one.
+    What their dimensions are called does not matter: names become numbers, in the order in which they appear.
     """
-    block = kernel.regions[0].block
+    assert isinstance(kernel, Kernel)
+    block = kernel.body.block
+    names: dict[str, Dim] = {name: sym(f"d{i}") for i, name in enumerate(kernel.symbol_names)}
     numbers: dict[Value, int] = {argument: i for i, argument in enumerate(block.arguments)}
-    parts: list[Any] = [tuple(a.type for a in block.arguments)]
+    parts: list[Any] = [tuple(_renamed(a.type, names) for a in block.arguments)]
     for op in block.ops:
         operands = tuple(-1 if v is None else numbers[v] for v in op.operands)
-        attributes = frozenset((name, type(v), v) for name, v in op.attributes.items())
-        place = op.location if isinstance(op, IrOperation) and op.may_fail() else None
-        parts.append((op.name, operands, attributes, tuple(r.type for r in op.results), place))
+        attributes = frozenset((name, type(v), _renamed(v, names)) for name, v in op.attributes.items())
+        parts.append((op.name, operands, attributes, tuple(_renamed(r.type, names) for r in op.results)))
         for result in op.results:
             numbers[result] = len(numbers)
     return tuple(parts)
+
+
+def _renamed(value: Any, names: Mapping[str, Dim]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_renamed(v, names) for v in value)
+    if isinstance(value, TensorType):
+        return value.substitute(names)
+    return substitute(value, names) if isinstance(value, Expr) else value

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import tvm
 from lepton_backends.tvm.build import tvm_target
-from lepton_backends.tvm.emit.kernel import symbol_names
 from lepton_backends.tvm.emit.lower import lower_kernel
 from lepton_backends.tvm.pipeline import register_cpu_pipeline
 
@@ -122,7 +121,7 @@ def run_case(library: Any, index: int, c: Case) -> list[np.ndarray]:
         t = v.tensor.substitute(c.env)
         outputs.append(_storage(np.zeros(t.static_shape, t.dtype.numpy)))
     tensors = [tvm.runtime.tensor(a) for a in (*storage, *outputs)]
-    library[f"k{index}"](*tensors, *(c.env[name] for name in symbol_names(c.kernel)))
+    library[f"k{index}"](*tensors, *(c.env[name] for name in c.kernel.symbol_names))
     found = [t.numpy() for t in tensors[len(storage) :]]
     kinds = [v.tensor.dtype.numpy for v in c.kernel.regions[0].block.terminator.present_operands]
     return [f.astype(k) if f.dtype.itemsize == 1 and f.dtype != k else f for f, k in zip(found, kinds, strict=True)]

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from lepton_backends.tvm.emit.kernel import symbol_names
 from lepton_backends.tvm.schedules.gpu import lower_kernel_gpu
 from lepton_backends.tvm.schedules.gpu_target import opencl_target
 from pocl import PoclProgram
@@ -41,7 +40,7 @@ def call(program: PoclProgram, kernel: Operation, inputs: Sequence[np.ndarray], 
     """Run a lowered kernel and return its results."""
     types = [r.tensor.substitute(env) for r in kernel.results]
     outputs = [np.zeros(t.static_shape, t.dtype.numpy) for t in types]
-    program(*map(np.ascontiguousarray, inputs), *outputs, *(env[name] for name in symbol_names(kernel)))
+    program(*map(np.ascontiguousarray, inputs), *outputs, *(env[name] for name in kernel.symbol_names))
     return outputs
 
 

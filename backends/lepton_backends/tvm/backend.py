@@ -86,8 +86,9 @@ def _lowered(kernels: list[Operation], target: Target, symbol: str) -> PrimFunc:
 
             return lower_kernel_gpu(kernels[0], target, symbol)
         from lepton_backends.tvm.emit.lower import lower_kernel
+        from lepton_backends.tvm.sites import shared_by
 
-        return lower_kernel(kernels[0], target, symbol, _constants(kernels))
+        return lower_kernel(kernels[0], target, symbol, _constants(kernels), shared_by(kernels))
     except LeptonError:
         raise
     except Exception as error:
@@ -98,13 +99,6 @@ def _lowered(kernels: list[Operation], target: Target, symbol: str) -> PrimFunc:
             f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}",
             "this is a bug in Lepton's TVM backend; please report it with the model",
         ) from error
-
-
-def _distinct(kernels: list[Operation]) -> dict[str, Operation]:
-    found: dict[str, Operation] = {}
-    for op in kernels:
-        found.setdefault(str(op.attributes["symbol"]), op)
-    return found
 
 
 def _constants(calls: list[Operation]) -> dict[Value, np.ndarray]:

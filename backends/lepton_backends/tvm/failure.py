@@ -7,6 +7,7 @@ nobody reads, so failures stand outside of parallel loops.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from tvm import tirx
@@ -20,32 +21,49 @@ _DIGITS = 20
 """Of the longest int64, its sign included."""
 
 
-def fail_if(condition: Expr, message: str, numbers: Sequence[Expr], where: str) -> Stmt:
+def fail_if(
+    condition: Expr, messages: Sequence[str], numbers: Sequence[Expr], places: Sequence[str], site: Expr
+) -> Stmt:
     """Return the statement that ends the kernel with an error where the condition holds.
 
     Args:
         condition: a scalar.
-        message: what is wrong, with ``{}`` in the place of every number.
+        messages: what is wrong, with ``{}`` in the place of every number, at each of the sites that share the kernel.
         numbers: int64 scalars.
-        where: the place in the user's model.
+        places: the place in the user's model, at each of the sites.
+        site: the number of the site.
     """
     # Numbers known now become text now.
     known = [tir.static(n) for n in numbers]
-    message = message.format(*("{}" if n is None else n for n in known))
+    messages = [m.format(*("{}" if n is None else n for n in known)) for m in messages]
     numbers = [n for n, k in zip(numbers, known, strict=True) if k is None]
-    texts = compose(message, where).replace("\0", "").split("{}")
-    size = sum(len(t.encode()) for t in texts) + _DIGITS * len(numbers) + 1
+    whole = [compose(m, where).replace("\0", "").split("{}") for m, where in zip(messages, places, strict=True)]
+    texts = list(zip(*whole, strict=True))
+    size = sum(max(len(t.encode()) for t in text) for text in texts) + _DIGITS * len(numbers) + 1
     line = tirx.decl_buffer([tir.index(size)], "uint8", "message", scope="global")
     digits = tirx.decl_buffer([tir.index(_DIGITS + 1)], "uint8", "digits", scope="global")
-    steps = [tirx.AllocBuffer(line), tirx.AllocBuffer(digits), _append(line, texts[0], "strcpy")]
+    steps = [tirx.AllocBuffer(line), tirx.AllocBuffer(digits), _append(line, texts[0], site, "strcpy")]
     for number, text in zip(numbers, texts[1:], strict=True):
-        steps += [_append_number(line, digits, number), _append(line, text)]
+        steps += [_append_number(line, digits, number), _append(line, text, site)]
     raised = tirx.call_extern("int32", "TVMFFIErrorSetRaisedFromCStr", StringImm(KIND), tirx.buffer_data(line))
     steps += [tirx.Evaluate(raised), tirx.Evaluate(tirx.tvm_throw_last_error())]
     return tirx.IfThenElse(condition, tir.seq(*steps), None)
 
 
-def _append(line: Buffer, text: str, function: str = "strcat") -> Stmt:
+def _append(line: Buffer, texts: Sequence[str], site: Expr, function: str = "strcat") -> Stmt:
+    """Write the text of the site that calls."""
+    numbers: dict[str, list[int]] = {}
+    for number, text in enumerate(texts):
+        numbers.setdefault(text, []).append(number)
+    *others, (last, _) = numbers.items()
+    found = _written(line, last, function)
+    for text, own in others:
+        here = functools.reduce(tir.either, (site.equal(tir.index(n)) for n in own))
+        found = tirx.IfThenElse(here, _written(line, text, function), found)
+    return found
+
+
+def _written(line: Buffer, text: str, function: str) -> Stmt:
     return tirx.Evaluate(tirx.call_extern("handle", function, tirx.buffer_data(line), StringImm(text)))
 
 

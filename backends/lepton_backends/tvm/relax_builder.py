@@ -9,12 +9,15 @@ from typing import Any
 from tvm import relax, tirx
 
 from lepton_backends.tvm.relax_types import Symbols
+from lepton_backends.tvm.sites import NAME as SITE
+from lepton_backends.tvm.sites import Sites, place_of
 from lepton_ir.artifact.host_calls import SHAPE
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import Block, Module, TensorType, Value
 from lepton_ir.ir.core import Operation
 from lepton_ir.ir.opdef import runs_on_host
 from lepton_ir.ir.types import Type, is_numeric
+from lepton_ir.ops.control import Kernel
 
 Emitter = Callable[["FunctionBuilder", Operation], "list[Any]"]
 EMITTERS: dict[str, Emitter] = {}
@@ -40,27 +43,32 @@ class Program:
         module: the Lepton module.
         builder: gathers the functions.
         functions: name to the global variable of a kernel or a function.
-        scalars: kernel symbol to the names of the symbolic dimensions that it takes.
+        sites: kernel symbol to the places that share the kernel, where it asks which of them calls.
+        shared: what a kernel outside of the module is made of, to its symbol.
         dims: function name to the names of those that it takes first, as a shape.
     """
 
     module: Module
     builder: relax.BlockBuilder = field(default_factory=relax.BlockBuilder)
     functions: dict[str, Any] = field(default_factory=dict)
-    scalars: dict[str, list[str]] = field(default_factory=dict)
+    sites: dict[str, Sites] = field(default_factory=dict)
+    shared: dict[Any, str] = field(default_factory=dict)
     dims: dict[str, list[str]] = field(default_factory=dict)
 
-    def add_kernel(self, symbol: str, function: tirx.PrimFunc, operands: int, results: int) -> None:
-        """Add a kernel whose parameters are operands, results, scalars.
+    def add_kernel(
+        self, symbol: str, function: tirx.PrimFunc, operands: int, results: int, sites: Sites | None = None
+    ) -> None:
+        """Add a kernel whose parameters are operands, results, scalars, the number of its site the last where it asks.
 
         ``call_tir`` passes the scalars between operands and results, so they are moved there.
         """
         params = list(function.params)
+        if sites is not None and params[-1].name == SITE:
+            self.sites[symbol] = sites
         scalars = params[operands + results :]
         if scalars:
             params = [*params[:operands], *scalars, *params[operands : operands + results]]
             function = tirx.PrimFunc(params, function.body, function.ret_type, attrs=function.attrs)
-        self.scalars[symbol] = [str(v.name) for v in scalars]
         self.functions[symbol] = self.builder.add_func(function, symbol)
 
 
@@ -138,9 +146,25 @@ class FunctionBuilder:
         self.builder.match_cast(self.builder.emit(shape), relax.ShapeType([self.symbols.dim(d) for d in type_.shape]))
         return value
 
-    def call_kernel(self, symbol: str, arguments: Sequence[Any], types: Sequence[Any]) -> list[Any]:
-        """Call a kernel, the symbolic dimensions that it needs included."""
-        scalars = [self.symbols.variable(name) for name in self.program.scalars[symbol]]
+    def call_kernel(
+        self,
+        symbol: str,
+        arguments: Sequence[Any],
+        types: Sequence[Any],
+        dims: Sequence[str] = (),
+        place: tuple[str, ...] = (),
+    ) -> list[Any]:
+        """Call a kernel.
+
+        Args:
+            symbol: its name.
+            arguments: the operands.
+            types: of its results.
+            dims: the names of the symbolic dimensions that it needs, in its order.
+            place: what tells the call from others of the same kernel, see :class:`~lepton_backends.tvm.sites.Sites`.
+        """
+        site = self.program.sites[symbol].number(place) if symbol in self.program.sites else []
+        scalars = [*map(self.symbols.variable, dims), *(tirx.IntImm("int64", number) for number in site)]
         call = relax.call_tir(self.program.functions[symbol], [*arguments, *scalars], list(types))
         result = self.builder.emit(call)
         return [result] if len(types) == 1 else self.unpack(result, len(types))
@@ -149,7 +173,9 @@ class FunctionBuilder:
 @emits("kernel")
 def _kernel(b: FunctionBuilder, op: Operation) -> list[Any]:
     arguments = [b.values[v] for v in op.present_operands]
-    return b.call_kernel(op.attributes["symbol"], arguments, b.symbols.types([r.tensor for r in op.results]))
+    assert isinstance(op, Kernel)
+    types = b.symbols.types([r.tensor for r in op.results])
+    return b.call_kernel(op.symbol, arguments, types, op.symbol_names, place_of(op))
 
 
 @emits("tensor.reshape")

@@ -15,7 +15,9 @@ from tvm.ir import IRModule
 
 from lepton_backends.tvm import relax_control, relax_dims, relax_host  # noqa: F401 - register what stands outside of kernels
 from lepton_backends.tvm.relax_builder import FunctionBuilder, Program, outside_kernels
+from lepton_backends.tvm.sites import shared_by
 from lepton_ir.ir import Constant, Module
+from lepton_ir.ir.core import Operation
 from lepton_ir.ir.types import is_numeric
 
 ENTRY = "main"
@@ -47,16 +49,19 @@ def build_relax(module: Module, kernels: Mapping[str, tirx.PrimFunc]) -> RelaxPr
     Args:
         module: only constants, kernels, reshapes, branches, loops and calls stand outside of kernel regions.
         kernels: kernel symbol to its function, whose parameters are operands, results, then one int64 scalar per
-            symbolic dimension that it needs, named like the dimension.
+            symbolic dimension that it needs, and one for the site where several share it.
 
     Raises:
         LeptonError: an operation stands outside of a kernel that only a kernel can compute.
     """
     program = Program(module)
+    calls: dict[str, list[Operation]] = {}
     for op in outside_kernels(module):
-        if op.name == "kernel" and op.attributes["symbol"] not in program.functions:
-            symbol = op.attributes["symbol"]
-            program.add_kernel(symbol, kernels[symbol], len(op.present_operands), len(op.results))
+        if op.name == "kernel":
+            calls.setdefault(str(op.attributes["symbol"]), []).append(op)
+    for symbol, ops in calls.items():
+        operands, results = len(ops[0].present_operands), len(ops[0].results)
+        program.add_kernel(symbol, kernels[symbol], operands, results, shared_by(ops))
     b = FunctionBuilder(program)
     taken: set[str] = set()
     arguments = module.main.arguments

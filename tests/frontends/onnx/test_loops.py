@@ -118,3 +118,38 @@ def test_an_endless_loop_is_an_error():
         with pytest.raises(LeptonError, match="did not end after 50 trips"):
             runs(np.array(True), x)
     np.testing.assert_array_equal(compiled(np.array(False), x)[0], -x)
+
+
+TWO_IN_A_ROW = """g (int64 n, float[3] x) => (y, z) {
+  c = Constant<value = bool {1}>()
+  y = Loop(n, c, x) <body = b (int64 i, bool ci, float[3] a) => (bool co, float[3] an) {
+    co = Identity(ci)
+    an = Add(a, a)
+  }>
+  z = Loop(n, c, y) <body = d (int64 j, bool di, float[3] e) => (bool do, float[3] en) {
+    do = Identity(di)
+    en = Neg(e)
+  }>
+}"""
+ONE_IN_ANOTHER = """g (int64 n, float[3] x) => (y) {
+  c = Constant<value = bool {1}>()
+  y = Loop(n, c, x) <body = b (int64 i, bool ci, float[3] a) => (bool co, float[3] an) {
+    co = Identity(ci)
+    two = Add(a, a)
+    an = Loop(n, c, two) <body = d (int64 j, bool di, float[3] e) => (bool do, float[3] en) {
+      do = Identity(di)
+      en = Neg(e)
+    }>
+  }>
+}"""
+
+
+@pytest.mark.parametrize("text", [TWO_IN_A_ROW, ONE_IN_ANOTHER])
+def test_loops_that_carry_values_of_one_type(text):
+    model = parser.parse_model(HEADER + text)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    compiled = lepton_ir.runtime.load(lepton_ir.compile(import_model(model)), threads=1)
+    for trips in (0, 1, 3):
+        given = {"n": np.array(trips), "x": X}
+        for got, want in zip(compiled(**given), session.run(None, given), strict=True):
+            np.testing.assert_array_equal(got, want)

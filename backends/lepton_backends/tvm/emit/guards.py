@@ -59,7 +59,8 @@ class Guards:
         if isinstance(known, tirx.IntImm) and not known.value:
             return
         values = [tir.index(n) for n in numbers]
-        self.statements.append(fail_if(known, message, values, str(self.op.location)))
+        places = self.view.locations[self.op]
+        self.statements.append(fail_if(known, [message] * len(places), values, places, self.view.sites.variable))
 
     def index(self, indices: Value, size: Index, *last: int) -> None:
         """Check indices into an axis of ``size`` elements; ``last`` picks an entry of their last axis."""

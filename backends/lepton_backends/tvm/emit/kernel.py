@@ -17,30 +17,18 @@ from tvm import tirx
 from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit import float8, rules
 from lepton_backends.tvm.emit.rules import compute_dtype, storage_dtype
+from lepton_backends.tvm.sites import Sites, locations, shared_by
 from lepton_backends.tvm.tir import Buffer, Expr, Index, Stmt
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import Block, Value
 from lepton_ir.ir import dim as dims
 from lepton_ir.ir.core import Operation
 from lepton_ir.ir.dim import Dim
+from lepton_ir.ops.control import Kernel
 from lepton_ir.rewrite import constant_array
 
 SYMBOL_GUESS = 16
 """What a symbolic dimension is taken for where only the size of the work is estimated."""
-
-
-def symbol_names(kernel: Operation) -> tuple[str, ...]:
-    """Return the symbols that a kernel's function takes as int64 scalars after its buffers, sorted."""
-    names: set[str] = set()
-    block = kernel.regions[0].block
-    for value in [*block.arguments, *(r for op in block.ops for r in op.results)]:
-        names |= value.tensor.symbols()
-    for op in block.ops:
-        for attribute in op.attributes.values():
-            for entry in attribute if isinstance(attribute, tuple) else (attribute,):
-                if isinstance(entry, dims.Expr):
-                    names |= dims.symbols(entry)
-    return tuple(sorted(names))
 
 
 class KernelView:
@@ -49,7 +37,9 @@ class KernelView:
     Attributes:
         op: the kernel operation.
         block: its body.
-        symbol_names: the names of the trailing scalar parameters.
+        symbol_names: the names of the trailing scalar parameters that are dimensions.
+        sites: who calls the function; where these are several, one more scalar says which.
+        locations: where each operation that may fail stands in the user's model, at each of the sites.
         buffers: the values that lie in memory and may be read.
         targets: where the outputs go.
         anchor: the operation that the template is chosen by; None where there are only element-wise computable ones.
@@ -59,14 +49,17 @@ class KernelView:
     def __init__(
         self,
         kernel: Operation,
-        symbols: Sequence[str] | None = None,
         constants: Mapping[Value, np.ndarray] | None = None,
+        sites: Sites | None = None,
     ) -> None:
         rules.load_rules()
+        assert isinstance(kernel, Kernel)
         self._constants = constants or {}
+        self.sites = sites or shared_by([kernel])
+        self.locations = locations(kernel, self.sites)
         self.op = kernel
         self.block: Block = kernel.regions[0].block
-        self.symbol_names = tuple(symbols) if symbols is not None else symbol_names(kernel)
+        self.symbol_names = kernel.symbol_names
         self._vars = {name: tir.var(name) for name in self.symbol_names}
         self._flat: dict[Buffer, Buffer] = {}
         self._prologue: list[Stmt] = []
@@ -390,8 +383,8 @@ class KernelView:
         return part
 
     def prim_func(self, body: Stmt, symbol: str = "main") -> tir.PrimFunc:
-        """Return the function: operand buffers, result buffers, then the symbols as int64 scalars."""
-        params = [*self._params, *(self._vars[name] for name in self.symbol_names)]
+        """Return the function: operand buffers, result buffers, then the symbols as int64 scalars, then the site."""
+        params = [*self._params, *(self._vars[name] for name in self.symbol_names), *self.sites.scalars]
         function = tirx.PrimFunc(params, tir.seq(*self._prologue, body))
         return function.with_attr("global_symbol", symbol).with_attr("tirx.noalias", True)
 

@@ -10,6 +10,7 @@ from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit import guards, rules
 from lepton_backends.tvm.emit.kernel import KernelView, no_rule
 from lepton_backends.tvm.schedules.registry import Template, find_template, takes_epilogue
+from lepton_backends.tvm.sites import Sites
 from lepton_backends.tvm.tir import Buffer, PrimFunc, Stmt
 from lepton_ir.diagnostics import Diagnostic
 from lepton_ir.ir import DType, Module, Value
@@ -22,22 +23,24 @@ def lower_kernel(
     target: Target,
     symbol: str = "main",
     constants: Mapping[Value, np.ndarray] | None = None,
+    sites: Sites | None = None,
 ) -> PrimFunc:
     """Return the function of a kernel operation.
 
-    Its parameters are the operands, the results, and the kernel's symbols as int64 (see
-    :func:`~lepton_backends.tvm.emit.kernel.symbol_names`).
+    Its parameters are the operands, the results, the kernel's symbols as int64 (see
+    :attr:`~lepton_ir.ops.control.Kernel.symbol_names`), and the number of the site where there are several.
 
     Args:
         kernel: a ``kernel`` operation.
         target: the CPU to compile for.
         symbol: the function's name.
         constants: what the kernel's arguments are known to hold, by argument; of several calls, all of it.
+        sites: the places that call the function; just the kernel's own by default.
 
     Raises:
         LeptonError: an operator in the kernel has neither a rule nor a template.
     """
-    view = KernelView(kernel, constants=constants)
+    view = KernelView(kernel, constants, sites)
     return view.prim_func(tir.seq(*_Stages(view, target).build()), symbol)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tvm import tirx
+
 from lepton_backends.tvm import tir
 from lepton_backends.tvm.emit import rules
 from lepton_backends.tvm.emit.collapse import CollapsedView, collapse_groups, leaves
 from lepton_backends.tvm.emit.kernel import KernelView
 from lepton_backends.tvm.schedules.cost import work_ns
+from lepton_backends.tvm.schedules.cpu import rows
 from lepton_backends.tvm.schedules.cpu.transpose import Move, strided_axis, tiled_nest
 from lepton_backends.tvm.schedules.registry import template
 from lepton_backends.tvm.tir import Expr, Index, Stmt
@@ -129,8 +132,11 @@ def _concat(view: KernelView, target: Target, op: Operation) -> Stmt:
     result = op.result
     axis = op.axis % result.rank  # type: ignore[attr-defined]
     start: Index = 0
+    # A sum of many dynamic sizes, written out at every use, would take TVM's analysis minutes.
+    so_far = rows.register("start", 1, tir.INDEX)
+    sizes = [view.dim(piece.shape[axis]) for piece in op.present_operands]
     parts: list[Stmt] = []
-    for piece in op.present_operands:
+    for piece, size in zip(op.present_operands, sizes, strict=True):
         extents = view.shape(piece)
 
         def store(at: Sequence[Expr], value: Expr, start: Index = start) -> Stmt:
@@ -140,8 +146,11 @@ def _concat(view: KernelView, target: Target, op: Operation) -> Stmt:
             return view.load(piece, at)
 
         parts.append(_loops(view, target, piece, extents, Move(load, store)))
-        start = start + view.dim(piece.shape[axis])
-    return tir.seq(*parts)
+        start = start + size
+        if tir.static(start) is None:
+            parts.append(tir.store(so_far, [tir.index(0)], start))
+            start = so_far[tir.index(0)]
+    return tir.seq(tirx.AllocBuffer(so_far), *parts) if tir.static(start) is None else tir.seq(*parts)
 
 
 def _pad(view: KernelView, target: Target, op: Operation) -> Stmt:
