@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,9 +246,14 @@ def _unverifiable(artifact: Artifact, options: CompileOptions) -> str:
 
 def _reference(module: Module, model: str | os.PathLike[str] | Module, options: CompileOptions) -> Reference:
     # Before the passes run, so that the model's own weights need not stay in memory beside the packed ones.
+    return sample_reference(_runner(model, options, module), module.main, options.seed, options.sample_dims)
+
+
+def _runner(
+    model: str | os.PathLike[str] | Module, options: CompileOptions, module: Module | None = None
+) -> ReferenceRunner:
     path = None if isinstance(model, Module) or options.dims else Path(model)
-    runner = ReferenceRunner(module, path, options.limits)
-    return sample_reference(runner, module.main, options.seed, options.sample_dims)
+    return ReferenceRunner(_imported(model, options) if module is None else module, path, options.limits)
 
 
 def _check(
@@ -257,7 +263,8 @@ def _check(
 
     outputs = load(artifact)(*reference.inputs.values())
     errors = compare_outputs(outputs, reference, options.tolerance)
-    errors = settle(errors, outputs, reference, lambda: _imported(model, options))
+    runner = None if options.tolerance else partial(_runner, model, options)
+    errors = settle(errors, outputs, reference, lambda: _imported(model, options), runner)
     report = VerifyReport(reference.source, errors, 1)
     report.raise_if_wrong(artifact.manifest.name)
     return report
@@ -295,7 +302,7 @@ def _assemble(
     # A golden pair is a file of tensors of numbers.
     golden = Golden(reference.inputs, reference.outputs) if reference is not None and numeric else None
     name_weights(module, built.weights)
-    texts = {"module.lir": print_module(module, elide_above=INLINE_ELEMENTS), **built.texts}
+    texts = {"module.lir": print_module(module, elide_above=INLINE_ELEMENTS, locations=True), **built.texts}
     return Artifact(manifest, built.library, {n: c.array for n, c in built.weights.items()}, texts, golden)
 
 

@@ -137,6 +137,7 @@ def _print_table(summary: dict[str, Any]) -> None:
     if verification is not None:
         worst = max((o["relative_error"] for o in verification["outputs"]), default=0.0)
         checked = f"agrees with {verification['reference']}, largest error {worst:.1e} of the largest value"
+        checked += "".join(f"; {o['output']}: {o['arbitration']}" for o in verification["outputs"] if o["arbitration"])
     rows = {
         "artifact": f"{summary['artifact']} ({human_bytes(summary['artifact_bytes'])})",
         "inputs": ", ".join(summary["inputs"]),
