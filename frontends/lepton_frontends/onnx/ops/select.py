@@ -152,36 +152,19 @@ def non_max_suppression(
     *,
     center_point_box: int = 0,
 ) -> Value:
-    """Take the best box of every class of every batch, drop those that overlap with it, and so on."""
+    """Sort the boxes of every class of every batch, drop those that overlap with better ones, and pack the rest."""
     batch, classes, count = scores.shape
-    corners = [b.tensor_expand(c, shape=(batch, classes, count)) for c in _corners(b, boxes, center_point_box)]
-    area = b.mul(b.sub(corners[2], corners[0]), b.sub(corners[3], corners[1]))
     most = max_output_boxes_per_class
     limit = number(b, 0) if most is None else _flat_scalar(b, most, DType.I64)
     overlap = b.like(scores, 0) if iou_threshold is None else _flat_scalar(b, iou_threshold, DType.F32)
-    dropped = b.like(scores, float("-inf"))
-    left = scores
-    if score_threshold is not None:
-        left = b.where(b.gt(scores, _flat_scalar(b, score_threshold, DType.F32)), scores, dropped)
-    line = b.tensor_iota(shape=(1, 1, count), axis=2, dtype=DType.I64)
-
-    def one_trip(inner: OnnxBuilder, trip: Value, carried: Sequence[Value]) -> Trip:
-        best = inner.reduce_argmax(carried[0], axis=2, keepdims=True)
-        found = inner.gt(inner.tensor_gather_elements(carried[0], best, axis=2), dropped)
-        chosen = [inner.tensor_gather_elements(c, best, axis=2) for c in (*corners, area)]
-        shared = _intersection(inner, corners, chosen)
-        union = inner.sub(inner.add(area, chosen[4]), shared)
-        near = inner.gt(shared, inner.mul(overlap, union))
-        gone = inner.or_(near, inner.eq(line, best))
-        row = inner.where(found, best, number(inner, -1))
-        again = inner.reduce_any(found, axes=(0, 1, 2), keepdims=False)
-        return Trip(again, [inner.where(gone, dropped, carried[0])], [inner.reshaped(row, (batch, classes))])
-
-    trips = b.minimum(limit, b.reshaped(sizes(b, [count]), ()))
-    _, taken = runtime_loop(b, trips, None, [left], one_trip)
-    per_class = b.tensor_transpose(taken, perm=(1, 2, 0))
-    places = _places(b, _flat(b, b.ge(per_class, number(b, 0))), "number of selected boxes")
-    ids = [*_unraveled(b, places, per_class.shape)[:2], b.tensor_gather(_flat(b, per_class), places, axis=0)]
+    least = b.like(scores, float("-inf")) if score_threshold is None else _flat_scalar(b, score_threshold, DType.F32)
+    best, order = b.tensor_topk(scores, k=count, axis=2, largest=True, sorted=True)
+    corners = b.tensor_expand(_corners(b, boxes, center_point_box), shape=(batch, classes, 4, count))
+    places = b.tensor_expand(b.reshaped(order, (batch, classes, 1, count)), shape=(batch, classes, 4, count))
+    sorted_corners = b.tensor_gather_elements(corners, places, axis=3)
+    taken = b.nn_suppress_overlaps(sorted_corners, b.gt(best, least), overlap, limit)
+    found = _places(b, _flat(b, taken), "number of selected boxes")
+    ids = [*_unraveled(b, found, taken.shape)[:2], b.tensor_gather(_flat(b, order), found, axis=0)]
     return b.tensor_concat([b.reshaped(i, (i.shape[0], 1)) for i in ids], axis=1)
 
 
@@ -189,21 +172,13 @@ def _flat_scalar(b: OnnxBuilder, value: Value, dtype: DType) -> Value:
     return b.cast_to(b.reshaped(value, ()), dtype)
 
 
-def _corners(b: OnnxBuilder, boxes: Value, center_point_box: int) -> list[Value]:
-    """Return the least and largest coordinates of boxes, [batch, 1, boxes] each: y1, x1, y2, x2."""
+def _corners(b: OnnxBuilder, boxes: Value, center_point_box: int) -> Value:
+    """Return the least and largest coordinates of boxes, y1, x1, y2, x2, as [batch, 1, 4, boxes]."""
     batch, count = boxes.shape[0], boxes.shape[1]
     pieces = b.tensor_split(boxes, axis=2, sizes=(1, 1, 1, 1))
-    a, c, d, e = (b.reshaped(p, (batch, 1, count)) for p in pieces)
-    if center_point_box:
-        half = b.like(boxes, 0.5)
-        x, y, w, h = a, c, b.mul(d, half), b.mul(e, half)
-        return [b.sub(y, h), b.sub(x, w), b.add(y, h), b.add(x, w)]
-    return [b.minimum(a, d), b.minimum(c, e), b.maximum(a, d), b.maximum(c, e)]
-
-
-def _intersection(b: OnnxBuilder, some: Sequence[Value], other: Sequence[Value]) -> Value:
-    """Return the areas that boxes share, given their least and largest coordinates."""
-    zero = b.like(some[0], 0)
-    height = b.sub(b.minimum(some[2], other[2]), b.maximum(some[0], other[0]))
-    width = b.sub(b.minimum(some[3], other[3]), b.maximum(some[1], other[1]))
-    return b.mul(b.maximum(height, zero), b.maximum(width, zero))
+    a, c, d, e = (b.reshaped(p, (batch, 1, 1, count)) for p in pieces)
+    if not center_point_box:
+        return b.tensor_concat([b.minimum(a, d), b.minimum(c, e), b.maximum(a, d), b.maximum(c, e)], axis=2)
+    half = b.like(boxes, 0.5)
+    x, y, w, h = a, c, b.mul(d, half), b.mul(e, half)
+    return b.tensor_concat([b.sub(y, h), b.sub(x, w), b.add(y, h), b.add(x, w)], axis=2)
