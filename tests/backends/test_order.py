@@ -56,6 +56,31 @@ def test_top_k() -> None:
     check(cases)
 
 
+def test_top_k_of_long_rows() -> None:
+    """A heap keeps more than a few, whatever the order in which they come."""
+    n = 700
+    rising = np.arange(n, dtype=np.float32)
+    rows = [
+        rising,
+        rising[::-1],
+        RNG.permutation(rising),
+        with_ties(n),
+        np.zeros(n),
+        np.where(rising % 3, rising, np.nan),
+    ]
+    x = np.stack(rows).astype(np.float32)
+    cases: list[Case] = []
+    for largest in (True, False):
+        cases += [
+            case(f"{k} {largest}", [x.shape], op("tensor_topk", k=k, largest=largest), {0: x})
+            for k in (33, 34, 100, 350, n - 1, n)
+        ]
+        for k in (0, 1, 2, 3, 64, n):
+            sizes = {"N": k, "S": n}
+            cases.append(case(f"dynamic {k}", [(6, S)], op("tensor_topk", k=N, largest=largest), {0: x}, sizes))
+    check(cases)
+
+
 def test_running_sums() -> None:
     cases: list[Case] = []
     for axis in (0, 1, 2):

@@ -1,4 +1,4 @@
-"""The k first elements in order: insertion into a short list for small k, else a merge sort of the whole row."""
+"""The k first elements in order: insertion into a short list for small k, else a heap of k and a merge sort."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _TopK:
             return tir.alloc(
                 [length], self.dtype, lambda v: tir.alloc([length], tir.INDEX, lambda i: self._insert(outer, v, i))
             )
-        doubled = self.n * 2
+        doubled = self.k * 2
 
         def sorted_row(v: Buffer) -> Stmt:
             return tir.alloc([doubled], tir.INDEX, lambda i: self._sort(outer, v, i), "places")
@@ -110,17 +110,68 @@ class _TopK:
             tir.serial(self.k, lambda i: self._write(outer, i, values[i], places[i])),
         )
 
+    def _keep(self, outer: list[Expr], values: Buffer, places: Buffer) -> Stmt:
+        """Fill the first half of the scratch buffers with the best k, in any order.
+
+        They are a heap with the worst on top, which all but few of the elements fail against.
+        """
+        n, k, origin = tir.index(self.n), tir.index(self.k), tir.index(0)
+
+        def put(at: Expr, i: Expr) -> Stmt:
+            return tir.seq(tir.store(values, [at], self._load(outer, i)), tir.store(places, [at], i))
+
+        def rest(i: Expr) -> Stmt:
+            value = tir.bind(self._load(outer, k + i), "value")
+            wins = self._before(value, k + i, values[origin], places[origin])
+            replace = tir.seq(tir.store(values, [origin], value), tir.store(places, [origin], k + i))
+            return tir.if_then(wins, tir.seq(replace, self._sift(values, places, origin)))
+
+        half = tirx.floordiv(k, 2)
+        heap = tir.seq(
+            tir.serial(half, lambda i: self._sift(values, places, half - 1 - i)),
+            tir.serial(n - k, lambda i: tir.scoped(lambda: rest(i))),
+        )
+        fill = tir.serial(self.k, lambda i: tir.scoped(lambda: put(i, i)))
+        return tir.seq(fill, tir.if_then(tir.both(k > 0, k < n), heap))
+
+    def _sift(self, values: Buffer, places: Buffer, start: Expr) -> Stmt:
+        """Let the element at ``start`` sink below those that come after it."""
+        k, origin = tir.index(self.k), tir.index(0)
+        at, child = rows.register("at", 1, tir.INDEX), rows.register("child", 1, tir.INDEX)
+        value, place = rows.register("sinking", 1, self.dtype), rows.register("its_place", 1, tir.INDEX)
+        here, below = at[origin], child[origin]
+        beside = tirx.min(below + 1, k - 1)
+
+        def before_other(i: Expr, j: Expr) -> Expr:
+            return self._before(values[i], places[i], values[j], places[j])
+
+        rise = tir.seq(
+            tir.store(values, [here], values[below]),
+            tir.store(places, [here], places[below]),
+            tir.store(at, [origin], below),
+        )
+        sinks = self._before(value[origin], place[origin], values[below], places[below])
+        keep = tir.seq(tir.store(values, [here], value[origin]), tir.store(places, [here], place[origin]))
+        step = tir.seq(
+            tir.store(child, [origin], here * 2 + 1),
+            tir.if_then(before_other(below, beside), tir.store(child, [origin], beside)),
+            # An element without a place to sink to ends the loop where it is.
+            tir.if_then(sinks, rise, tir.seq(keep, tir.store(at, [origin], k))),
+        )
+        return tir.seq(
+            *(tirx.AllocBuffer(b) for b in (at, child, value, place)),
+            tir.store(at, [origin], start),
+            tir.store(value, [origin], values[start]),
+            tir.store(place, [origin], places[start]),
+            tirx.While(here * 2 + 1 < k, step),
+            tir.if_then(here < k, keep),
+        )
+
     def _sort(self, outer: list[Expr], values: Buffer, places: Buffer) -> Stmt:
-        """Merge runs of doubling length, from one half of the scratch buffers to the other and back."""
-        n, origin = tir.index(self.n), tir.index(0)
+        """Keep the best k, and merge runs of doubling length, from one half of the scratch buffers to the other."""
+        n, origin = tir.index(self.k), tir.index(0)
         width, source = rows.register("width", 1, tir.INDEX), rows.register("source", 1, tir.INDEX)
         left, right = rows.register("left", 1, tir.INDEX), rows.register("right", 1, tir.INDEX)
-        fill = tir.serial(
-            self.n,
-            lambda i: tir.scoped(
-                lambda: tir.seq(tir.store(values, [i], self._load(outer, i)), tir.store(places, [i], i))
-            ),
-        )
 
         def merge(run: Expr) -> Stmt:
             start = run * (width[origin] * 2)
@@ -161,7 +212,7 @@ class _TopK:
         )
         return tir.seq(
             *(tirx.AllocBuffer(b) for b in (width, source, left, right)),
-            fill,
+            self._keep(outer, values, places),
             tir.store(width, [origin], tir.index(1)),
             tir.store(source, [origin], tir.index(0)),
             tirx.While(width[origin] < n, rounds),
