@@ -96,15 +96,27 @@ def _sample(
     if dtype is DType.STR:
         return rng.choice(np.array(sorted(_known_strings(value)) or ["lepton"], dtype=object), shape)
     if dtype.is_integer:
-        choices = compared_constants(value)
-        if choices is not None:
-            return rng.choice(choices, shape).astype(dtype.numpy)
-        bounded = integer_range(value)
-        return rng.integers(*(bounded if bounded != _ANY or reach is None else reach), shape).astype(dtype.numpy)
+        return _sample_integers(value, shape, rng, reach).astype(dtype.numpy)
     return rng.standard_normal(shape).astype(np.float32).astype(dtype.numpy)
 
 
 _ANY = (0, 2)
+"""What integers are drawn from that nothing bounds."""
+_SPECIAL = 0.1
+
+
+def _sample_integers(value: Value, shape: list[int], rng: np.random.Generator, reach: Reach | None) -> np.ndarray:
+    choices, (low, high) = compared_constants(value), integer_range(value)
+    if (low, high) == _ANY:
+        return rng.integers(*(reach or _ANY), shape) if choices is None else rng.choice(choices, shape)
+    numbers = rng.integers(low, high, shape)
+    if choices is None:
+        return numbers
+    inside = choices[(choices >= low) & (choices < high)]
+    if not inside.size:
+        return numbers
+    # Indices that are told from others, such as the token that pads a text, come up now and then.
+    return np.where(rng.random(shape) < _SPECIAL, rng.choice(inside, shape), numbers)
 
 
 def integer_range(value: Value, depth: int = 4) -> Reach:
