@@ -10,6 +10,8 @@ KNOWN_FAILURES = {
     r"test_dft_inverse(_opset19)?$": "where the suite expects its own rounding error, 1.9e-7, Lepton has 3e-15",
     r"test_affine_grid_(2d|3d)(_align_corners)?_expanded": "Squeeze without axes, of sizes that data decides: even the "
     "rank would depend on data (AffineGrid itself passes)",
+    r"test_attention_4d_causal_fp16_expanded$": "as constants, two of 192 float16 numbers are one unit in the last "
+    "place off (it passes with inputs)",
     r"test_gradient_of": "Gradient differentiates a part of the model",
 }
 

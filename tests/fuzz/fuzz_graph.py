@@ -65,7 +65,7 @@ def operator(function: Rule) -> Rule:
 
 
 class Grower:
-    """Grows one graph from a seed.
+    """Grows one graph from a seed, or from the choices of a given generator, such as one of hypothesis.
 
     Attributes:
         rng: decides.
@@ -74,9 +74,9 @@ class Grower:
         values: name to array, of all that the graph has.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.data = np.random.default_rng(seed)
+    def __init__(self, seed: int | random.Random) -> None:
+        self.rng = random.Random(seed) if isinstance(seed, int) else seed
+        self.data = np.random.default_rng(seed if isinstance(seed, int) else seed.getrandbits(32))
         self.opset = self.rng.choice([*range(7, NEWEST + 1), NEWEST, NEWEST, 17, 13])
         self.values: dict[str, np.ndarray] = {}
         self.initializers: dict[str, np.ndarray] = {}

@@ -75,9 +75,10 @@ class Outcome:
     finding: Finding | None = None
 
 
-def make(seed: int) -> Graph | None:
-    """Return the graph of a seed."""
-    return Grower(seed).grow(random.Random(seed).randint(FEW_STEPS, MANY_STEPS))
+def make(seed: int | random.Random) -> Graph | None:
+    """Return the graph of a seed, or of the choices of a generator."""
+    steps = (random.Random(seed) if isinstance(seed, int) else seed).randint(FEW_STEPS, MANY_STEPS)
+    return Grower(seed).grow(steps)
 
 
 def judge(graph: Graph, seed: int) -> Outcome:

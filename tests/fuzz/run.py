@@ -2,6 +2,7 @@
 
 python tests/fuzz/run.py --cases 2000 --seed 1    cases 1 to 2000
 python tests/fuzz/run.py --show 17                one case: the graph, what is wrong, a smaller graph
+python tests/fuzz/run.py --hypothesis --cases 500  as many that hypothesis draws, and the smallest that is wrong
 
 The exit status is 1 where something is wrong.
 """
@@ -25,7 +26,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="longest time for one case")
     parser.add_argument("--no-reduce", action="store_true", help="do not look for smaller graphs")
     parser.add_argument("--show", type=int, help="show this case only")
+    parser.add_argument("--hypothesis", action="store_true", help="let hypothesis draw, other graphs each time")
     options = parser.parse_args()
+    if options.hypothesis:
+        from fuzz_property import property_of
+
+        property_of(options.cases, fixed=False)()
+        return 0
     if options.show is not None:
         return show(options.show)
     counts: Counter[str] = Counter()

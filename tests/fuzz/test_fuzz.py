@@ -5,6 +5,7 @@ import pytest
 from fuzz_batch import run
 from fuzz_graph import TABLE, Grower
 from fuzz_judge import first_difference, judge, make, matches
+from fuzz_property import property_of
 from fuzz_reduce import cut, reduce, show
 
 CASES = range(1, 121)
@@ -14,6 +15,10 @@ def test_random_graphs_are_right_or_refused():
     results = list(run(CASES))
     assert [(r.seed, r.kind, r.reason) for r in results if r.status == "found"] == []
     assert sum(r.status == "agree" for r in results) >= len(CASES) // 2
+
+
+def test_graphs_that_hypothesis_draws_are_right_or_refused():
+    property_of(60, fixed=True)()
 
 
 def test_a_seed_always_gives_the_same_graph():
