@@ -13,7 +13,9 @@ _FLOAT_UNARY = (  # noqa: SIM905
 
 @operator
 def float_unary(g: Grower) -> None:
-    g.add(g.rng.choice(_FLOAT_UNARY), g.pick(FLOATS))
+    op = g.rng.choice(_FLOAT_UNARY)
+    # ONNX's reference evaluator computes Erf and Gelu of float64 in float32, and ONNX Runtime has neither.
+    g.add(op, g.pick(tuple(d for d in FLOATS if d != "float64") if op in ("Erf", "Gelu") else FLOATS))
 
 
 @operator
