@@ -44,6 +44,7 @@ class Session:
     Args:
         path: the model's file.
         seconds: how long loading it may take.
+        optimized: whether ONNX Runtime may rewrite the graph; its numbers are rounded otherwise where it may not.
 
     Raises:
         RefusedError: ONNX Runtime does not take the model.
@@ -51,10 +52,10 @@ class Session:
         TimeoutError: the time is over.
     """
 
-    def __init__(self, path: Path, seconds: float) -> None:
+    def __init__(self, path: Path, seconds: float, optimized: bool = True) -> None:
         self._process = _take()
         weakref.finalize(self, _give_back, self._process)
-        answer, _ = self._process.ask({"open": os.fspath(path)}, (), seconds)
+        answer, _ = self._process.ask({"open": os.fspath(path), "optimized": optimized}, (), seconds)
         self.inputs: list[str] = [str(name) for name in answer["inputs"]]
         self.outputs: list[str] = [str(name) for name in answer["outputs"]]
 
@@ -197,7 +198,7 @@ def serve() -> None:
         answer: dict[str, Any] = {}
         try:
             if "open" in question:
-                session = _opened(question["open"])
+                session = _opened(question["open"], question["optimized"])
                 names = [[v.name for v in values] for values in (session.get_inputs(), session.get_outputs())]
                 answer = {"inputs": names[0], "outputs": names[1]}
             elif "run" in question:
@@ -213,9 +214,11 @@ def serve() -> None:
         _send(answers, answer, outputs)
 
 
-def _opened(path: str) -> Any:
+def _opened(path: str, optimized: bool) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    if not optimized:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

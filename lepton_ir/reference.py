@@ -72,9 +72,12 @@ class ReferenceRunner:
         module: the model as imported, before any pass.
         path: the model's file, or None.
         limits: how much memory and time running it may take.
+        optimized: whether ONNX Runtime may rewrite the model.
     """
 
-    def __init__(self, module: Module, path: Path | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, module: Module, path: Path | None = None, limits: Limits | None = None, optimized: bool = True
+    ) -> None:
         self._module = module
         self._limits = limits or Limits()
         constants = {id(c): c for c in (op.attributes["value"] for op in module.walk() if op.name == "const")}
@@ -84,7 +87,7 @@ class ReferenceRunner:
         # ONNX Runtime draws other random numbers.
         drawn = any(isinstance(op, Operation) and op.is_random for op in module.walk())
         self._session = (
-            None if path is None or drawn or not _is_exchanged(module) else _open_session(path, self._left())
+            None if path is None or drawn or not _is_exchanged(module) else _open_session(path, self._left(), optimized)
         )
         self.source = ONNX_RUNTIME if self._session is not None else INTERPRETER
 
@@ -264,11 +267,11 @@ def _is_finite(array: object) -> bool:
     return array.size > 0 and (array.dtype.kind not in "fc" or bool(np.isfinite(array).all()))
 
 
-def _open_session(path: Path, seconds: float) -> Session | None:
+def _open_session(path: Path, seconds: float, optimized: bool) -> Session | None:
     if path.suffix.lower() != ".onnx" or not has_onnxruntime() or not sys.executable:
         return None
     try:
-        return Session(path, seconds)
+        return Session(path, seconds, optimized)
     except (RefusedError, CrashedError, TimeoutError):
         # Whatever ONNX Runtime cannot load, the interpreter judges.
         return None

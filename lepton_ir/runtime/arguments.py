@@ -110,7 +110,7 @@ def check_value(spec: Spec, value: Any) -> Any:
     """
     try:
         return as_strings(value) if isinstance(spec, TensorSpec) else _conform(spec.type, value)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise LeptonError(
             "the inputs do not fit the model", why=f"the input {spec.name}: {error}", help=f"the model takes {spec}"
         ) from None

@@ -152,6 +152,12 @@ def test_keys_that_are_not_taken_and_values_of_another_type_are_errors():
     imports = [helper.make_opsetid("ai.onnx.ml", 1), helper.make_opsetid("", 17)]
     model = lepton_ir.runtime.load(lepton_ir.compile(import_model(helper.make_model(graph, opset_imports=imports))))
     assert model({2: 1.0})[0].tolist() == [[0.0, 0.0, 1.0]]
-    for given, why in (({3: 1.0}, "the key 3"), ({"a": 1.0}, "'a'"), ({1: "b"}, "'b'"), ([1.0], "a map is a dict")):
+    for given, why in (
+        ({3: 1.0}, "the key 3"),
+        ({"a": 1.0}, "'a'"),
+        ({1: "b"}, "'b'"),
+        ({2**70: 1.0}, "too large"),
+        ([1.0], "a map is a dict"),
+    ):
         with pytest.raises(LeptonError, match=why):
             model(given)
