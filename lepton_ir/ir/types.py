@@ -247,8 +247,11 @@ Type: TypeAlias = TensorType | SequenceType | OptionalType | UnrankedType | MapT
 
 
 def is_numeric(type: Type) -> bool:
-    """Return whether values of the type are tensors of numbers, which compiled kernels take."""
-    return isinstance(type, TensorType) and type.dtype is not DType.STR
+    """Return whether values of the type are tensors of numbers, which compiled kernels take.
+
+    Complex numbers of 128 bits are none: no machine word holds one.
+    """
+    return isinstance(type, TensorType) and type.dtype not in (DType.STR, DType.C128)
 
 
 def symbols_in(type: Type) -> frozenset[str]:

@@ -59,10 +59,10 @@ class GridSample(Operation):
 
     def evaluate(self, x: Array, grid: Array) -> Array:
         wide, places = widen(x), widen(grid)
-        work = wide.dtype if wide.dtype.kind == "f" else np.dtype(np.float32)
+        work = wide.real.dtype if wide.dtype.kind in "fc" else np.dtype(np.float32)
         taps = [self._taps(places[..., grid.shape[-1] - 1 - axis], size, work) for axis, size in enumerate(x.shape[2:])]
         batch = np.arange(x.shape[0]).reshape([-1] + [1] * (grid.ndim - 2))
-        total = np.zeros((*grid.shape[:-1], x.shape[1]), work)
+        total = np.zeros((*grid.shape[:-1], x.shape[1]), np.result_type(work, wide) if wide.dtype.kind == "c" else work)
         for chosen in product(*taps):
             where: tuple[Any, ...] = (batch, slice(None), *(at for at, _ in chosen))
             read = wide[where]

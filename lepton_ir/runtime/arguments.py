@@ -103,13 +103,15 @@ def _check_expressions(
 
 
 def check_value(spec: Spec, value: Any) -> Any:
-    """Return sequences and optionals as lists of arrays, maps as dicts, and arrays of strings as those of Python's.
+    """Return sequences and optionals as lists of arrays, maps as dicts, arrays of strings as Python's.
 
     Raises:
         LeptonError: it is none, or its elements have another type.
     """
     try:
-        return as_strings(value) if isinstance(spec, TensorSpec) else _conform(spec.type, value)
+        if not isinstance(spec, TensorSpec):
+            return _conform(spec.type, value)
+        return as_strings(value) if spec.type.dtype is DType.STR else np.array(value)
     except (OverflowError, TypeError, ValueError) as error:
         raise LeptonError(
             "the inputs do not fit the model", why=f"the input {spec.name}: {error}", help=f"the model takes {spec}"

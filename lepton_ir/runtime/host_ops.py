@@ -37,6 +37,8 @@ def outgoing(value: Any) -> Any:
     """Return a value as the program holds it: a tensor where it is an array of numbers."""
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
+        if array.dtype == np.complex128:
+            return HostValue(np.array(array))
         if array.dtype.kind not in "OSUT":
             # A tensor keeps no array alive that it was made of, so it gets memory of its own.
             stored = aligned(np.array(as_stored(array)))

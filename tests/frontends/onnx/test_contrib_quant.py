@@ -241,6 +241,25 @@ def test_weights_of_few_bits(bits, zeros, k, size, constant):
         np.testing.assert_allclose(got, onnxruntime(proto, arrays)[0], rtol=1e-3, atol=1e-3 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("constant", [True, False])
+def test_columns_in_groups_of_any_order(constant):
+    n, k, size = 12, 64, 16
+    codes, scales = RNG.integers(0, 16, (n, k // size, size)), scale(n, k // size)
+    groups = RNG.permutation(k) // size
+    arrays = {
+        "a": RNG.standard_normal((3, k)).astype(F32),
+        "b": packed(codes, 4),
+        "s": scales,
+        "z": None,
+        "g": groups.astype(np.int32),
+    }
+    weight = (codes.reshape(n, k) - 8) * scales[:, groups]
+    proto = proto_of("MatMulNBits", arrays, "bsg" if constant else (), domain="com.microsoft", K=k, N=n, bits=4, block_size=size)
+    got = compiled(proto, arrays)[0]
+    np.testing.assert_allclose(got, arrays["a"] @ weight.T, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(got, onnxruntime(proto, arrays)[0], rtol=1e-4, atol=1e-3)
+
+
 def test_a_weight_left_out():
     arrays = {"a": np.ones((2, 32), F32), "b": np.zeros((0, 2, 8), U8), "s": np.zeros((0,), F32)}
     proto = proto_of("MatMulNBits", arrays, domain="com.microsoft", K=32, N=5, bits=4, block_size=16)
@@ -248,7 +267,7 @@ def test_a_weight_left_out():
 
 
 REFUSED = {
-    "g_idx is not supported": {"g": np.zeros(32, np.int32)},
+    "ignores the zero points": {"g": np.zeros(32, np.int32), "z": np.zeros((5, 1), U8)},
     "packed for CUDA": {"weight_prepacked": 1},
     "weights of 3 bits": {"bits": 3},
     "is not that of": {"K": 48},
@@ -257,12 +276,12 @@ REFUSED = {
 
 @pytest.mark.parametrize("reason", REFUSED)
 def test_what_is_refused(reason):
-    given = {"K": 32, "N": 5, "bits": 4, "block_size": 16, "g": None} | REFUSED[reason]
+    given = {"K": 32, "N": 5, "bits": 4, "block_size": 16, "g": None, "z": None} | REFUSED[reason]
     arrays = {
         "a": np.ones((2, 32), F32),
         "b": np.zeros((5, 2, 8), U8),
         "s": np.ones((5, 2), F32),
-        "z": None,
+        "z": given.pop("z"),
         "g": given.pop("g"),
     }
     with pytest.raises(LeptonError, match=reason):

@@ -211,3 +211,16 @@ def test_a_row_must_be_one():
     ready, _ = runners(proto)
     with pytest.raises(LeptonError, match="the_node"):
         ready(WORDS)
+
+
+def test_strings_that_are_not_empty():
+    x = np.array([["b", ""], ["", "a"]], object)
+    graph = helper.make_graph(
+        [helper.make_node("NonZero", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.STRING, [2, 2])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [2, "k"])],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    model = lepton_ir.runtime.load(lepton_ir.compile(import_onnx(proto), verify=False))
+    assert model(x)[0].tolist() == [[0, 1], [0, 1]]

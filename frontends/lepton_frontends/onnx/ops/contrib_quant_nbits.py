@@ -30,9 +30,10 @@ def matmul_nbits(
     accuracy_level: int = 0,
     weight_prepacked: int = 0,
 ) -> Value:
-    if g_idx is not None:
+    if g_idx is not None and zero_points is not None:
         raise UnsupportedError(
-            "its g_idx is not supported", "quantize without a permutation of the columns (act-order)"
+            "it has both zero points and g_idx, and ONNX Runtime ignores the zero points then",
+            "quantize symmetrically, without zero points",
         )
     if weight_prepacked:
         raise UnsupportedError("its weight is packed for CUDA", "quantize without prepacking the weights")
@@ -41,7 +42,8 @@ def matmul_nbits(
     if any(d == 0 for d in packed.shape):
         y = b.tensor_full(b.like(x, 0), shape=(*x.shape[:-1], N))
     else:
-        y = b.linalg_matmul(x, _weight(b, packed, scales, zero_points, (N, K), block_size, bits), transpose_b=True)
+        weight = _weight(b, packed, scales, zero_points, g_idx, (N, K), block_size, bits)
+        y = b.linalg_matmul(x, weight, transpose_b=True)
     return y if bias is None else b.add(y, bias)
 
 
@@ -50,11 +52,12 @@ def _weight(
     packed: Value,
     scales: Value,
     zero_points: Value | None,
+    g_idx: Value | None,
     shape: tuple[int, int],
     block_size: int,
     bits: int,
 ) -> Value:
-    """Return the weight [N, K] in the type of the scales."""
+    """Return the weight [N, K] in the type of the scales, of which ``g_idx`` names the one of each column."""
     rows, columns = shape
     blocks = -(-columns // block_size)
     if product(packed.shape) != rows * blocks * (block_size * bits // 8):
@@ -66,18 +69,25 @@ def _weight(
     if zero_points is None:
         offset = b.const(np.full((rows, blocks), 1 << (bits - 1)), _TYPES[bits])
     elif zero_points.tensor.dtype.is_float:
-        return _with_real_zero_points(b, codes, of_blocks, b.reshaped(zero_points, (rows, blocks)), block_size)
+        offset = b.reshaped(zero_points, (rows, blocks))
     else:
         offset = _unpacked(b, zero_points, (rows, -(-blocks * bits // 8)), bits, blocks)
     dtype = scales.tensor.dtype
+    if g_idx is not None:
+        # It may be filled up to whole blocks.
+        line = b.reshaped(g_idx, (g_idx.tensor.size,))
+        return _of_groups(
+            b, codes, of_blocks, offset, b.tensor_slice(line, starts=(0,), ends=(columns,), axes=(0,), steps=(1,))
+        )
+    if offset.tensor.dtype.is_float:
+        return _of_groups(b, codes, of_blocks, offset, b.const(np.arange(columns) // block_size))
     return b.quant_dequantize(codes, of_blocks, offset, axis=1, block_size=block_size, to=dtype)
 
 
-def _with_real_zero_points(b: OnnxBuilder, codes: Value, scales: Value, zeros: Value, block_size: int) -> Value:
+def _of_groups(b: OnnxBuilder, codes: Value, scales: Value, zeros: Value, groups: Value) -> Value:
+    """Return codes [N, K] as numbers, each column by the scale and zero point of its group."""
     dtype = scales.tensor.dtype
-    count = codes.shape[1]
-    block = b.const(np.arange(int(count)) // block_size)
-    factor, offset = (b.tensor_gather(v, block, axis=1) for v in (scales, b.cast_to(zeros, dtype)))
+    factor, offset = (b.tensor_gather(v, groups, axis=1) for v in (scales, b.cast_to(zeros, dtype)))
     return b.mul(b.sub(b.cast(codes, to=dtype), offset), factor)
 
 

@@ -49,7 +49,9 @@ def non_zero(b: OnnxBuilder, x: Value) -> Value:
 
 
 def _is_set(b: OnnxBuilder, x: Value) -> Value:
-    return x if x.tensor.dtype is DType.BOOL else b.ne(x, b.like(x, 0))
+    if x.tensor.dtype is DType.BOOL:
+        return x
+    return b.ne(x, b.const(np.asarray("", object)) if x.tensor.dtype is DType.STR else b.like(x, 0))
 
 
 def _unraveled(b: OnnxBuilder, places: Value, shape: Sequence[Dim]) -> list[Value]:
