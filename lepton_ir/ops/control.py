@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from lepton_ir.ir.core import OpResult, Region, Value
-from lepton_ir.ir.dim import Expr, symbols
+from lepton_ir.ir.dim import symbols
 from lepton_ir.ir.opdef import (
     InferenceError,
     Operation,
@@ -145,13 +144,11 @@ class Kernel(Operation):
         """The names of the dimensions that the body needs, in the order in which they appear."""
         found: dict[str, None] = {}
         block = self.body.block
-        for argument in block.arguments:
-            _add_symbols(found, argument.type)
+        for value in [*block.arguments, *(r for op in block.ops for r in op.results)]:
+            for dim in value.shape:
+                found.update(dict.fromkeys(sorted(symbols(dim))))
         for op in block.ops:
-            for key in sorted(op.attributes):
-                _add_symbols(found, op.attributes[key])
-            for result in op.results:
-                _add_symbols(found, result.type)
+            found.update(dict.fromkeys(sorted(op.attribute_symbols)))
         return tuple(found)
 
     def infer(self) -> Sequence[Type]:
@@ -164,15 +161,6 @@ class Kernel(Operation):
                 f"the body of kernel @{self.symbol} takes ({', '.join(map(str, have))}), "
                 f"but its operands are ({', '.join(map(str, want))})"
             )
-
-
-def _add_symbols(found: dict[str, None], value: Any) -> None:
-    entries = value.shape if isinstance(value, TensorType) else value if isinstance(value, tuple) else (value,)
-    for entry in entries:
-        if isinstance(entry, Expr):
-            found.update(dict.fromkeys(sorted(symbols(entry))))
-        elif isinstance(entry, tuple):
-            _add_symbols(found, entry)
 
 
 def yielded_types(body: Region) -> list[Type]:

@@ -150,4 +150,7 @@ def test_affine_grids(align_corners):
 @pytest.mark.parametrize("shape, axes", [([5, 4], [0, -1]), ([9, 8, 6], None), ([3, 11], [2, 0]), ([0, 3], [1, 2])])
 def test_center_crop_and_pad(shape, axes):
     attributes = {} if axes is None else {"axes": axes}
-    check("CenterCropPad", [floats(7, 9, 3), np.array(shape)], 18, reference_of, fixed=(1,), **attributes)
+    for dtype in (np.int64, np.int32):
+        for fixed in ((1,), ()):
+            arrays = [floats(7, 9, 3), np.array(shape, dtype)]
+            check("CenterCropPad", arrays, 18, reference_of, fixed=fixed, **attributes)

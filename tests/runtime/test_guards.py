@@ -170,6 +170,30 @@ def test_a_failure_inside_of_a_branch_and_shared_kernels_name_their_node() -> No
         assert str(caught.value.diagnostics[0].where) == node
 
 
+def test_copies_with_other_dimensions_share_a_kernel_and_name_their_nodes() -> None:
+    names = [(sym(f"R{i}"), sym(f"C{i}")) for i in range(5)]
+    types = [t for rows, count in names for t in (tensor((rows, 2)), tensor((count,), DType.I64))]
+    function = Function("main", types, [f"x{i}" for i in range(len(types))])
+    results = []
+    for i in range(len(names)):
+        b = Builder(function.body, location=Location(node=f"copy{i}"))
+        results.append(b.exp(b.tensor_gather(*function.arguments[2 * i : 2 * i + 2])))
+    b.return_(results)
+    module = Module([function])
+    artifact = lepton_ir.compile(module.clone(), verify=False)
+    assert artifact.manifest.statistics["kernels"] == 1
+    model = lepton_ir.runtime.load(artifact)
+    given = [a for i in range(len(names)) for a in (np.full((i + 2, 2), i, np.float32), i64(*range(i), -1))]
+    for got, want in zip(model(*given), run(module, given), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+    for i in range(len(names)):
+        bad = [*given]
+        bad[2 * i + 1] = i64(0, i + 2)
+        with pytest.raises(LeptonError, match=rf"the index {i + 2} is outside of \[-{i + 2}, {i + 2}\)") as caught:
+            model(*bad)
+        assert str(caught.value.diagnostics[0].where) == f"copy{i}"
+
+
 @pytest.mark.parametrize("indices", [i64(5), i64(0, -6)])
 def test_constant_indices_are_checked_before_anything_runs(indices: np.ndarray) -> None:
     with pytest.raises(LeptonError, match="is outside of"):

@@ -254,7 +254,9 @@ def test_columns_in_groups_of_any_order(constant):
         "g": groups.astype(np.int32),
     }
     weight = (codes.reshape(n, k) - 8) * scales[:, groups]
-    proto = proto_of("MatMulNBits", arrays, "bsg" if constant else (), domain="com.microsoft", K=k, N=n, bits=4, block_size=size)
+    proto = proto_of(
+        "MatMulNBits", arrays, "bsg" if constant else (), domain="com.microsoft", K=k, N=n, bits=4, block_size=size
+    )
     got = compiled(proto, arrays)[0]
     np.testing.assert_allclose(got, arrays["a"] @ weight.T, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(got, onnxruntime(proto, arrays)[0], rtol=1e-4, atol=1e-3)

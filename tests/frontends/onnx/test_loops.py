@@ -120,28 +120,24 @@ def test_an_endless_loop_is_an_error():
     np.testing.assert_array_equal(compiled(np.array(False), x)[0], -x)
 
 
-TWO_IN_A_ROW = """g (int64 n, float[3] x) => (y, z) {
-  c = Constant<value = bool {1}>()
-  y = Loop(n, c, x) <body = b (int64 i, bool ci, float[3] a) => (bool co, float[3] an) {
-    co = Identity(ci)
-    an = Add(a, a)
-  }>
-  z = Loop(n, c, y) <body = d (int64 j, bool di, float[3] e) => (bool do, float[3] en) {
-    do = Identity(di)
-    en = Neg(e)
-  }>
-}"""
-ONE_IN_ANOTHER = """g (int64 n, float[3] x) => (y) {
-  c = Constant<value = bool {1}>()
-  y = Loop(n, c, x) <body = b (int64 i, bool ci, float[3] a) => (bool co, float[3] an) {
-    co = Identity(ci)
-    two = Add(a, a)
-    an = Loop(n, c, two) <body = d (int64 j, bool di, float[3] e) => (bool do, float[3] en) {
-      do = Identity(di)
-      en = Neg(e)
-    }>
-  }>
-}"""
+def loop(result, start, *body):
+    """Return a loop of n trips that carries a vector ``a``, of which its body makes ``an``."""
+    lines = "\n".join(body)
+    name = f"of_{result}"
+    return f"""{result} = Loop(n, c, {start}) <body = {name} (int64 i_{result}, bool ci_{result}, float[3] a_{result})
+      => (bool co_{result}, float[3] an_{result}) {{
+      co_{result} = Identity(ci_{result})
+      {lines}
+    }}>"""
+
+
+def vector_model(outputs, *nodes):
+    lines = "\n".join(nodes)
+    return f"g (int64 n, float[3] x) => ({outputs}) {{ c = Constant<value = bool {{1}}>()\n{lines} }}"
+
+
+TWO_IN_A_ROW = vector_model("y, z", loop("y", "x", "an_y = Add(a_y, a_y)"), loop("z", "y", "an_z = Neg(a_z)"))
+ONE_IN_ANOTHER = vector_model("y", loop("y", "x", "two = Add(a_y, a_y)", loop("an_y", "two", "an_an_y = Neg(a_an_y)")))
 
 
 @pytest.mark.parametrize("text", [TWO_IN_A_ROW, ONE_IN_ANOTHER])

@@ -10,7 +10,7 @@ from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
 from lepton_frontends.onnx.runtime_shapes import pad_at_run_time, reshape_target, slice_at_run_time, unsqueezed_shape
 from lepton_frontends.onnx.runtime_values import MOST_CHOICES, partial_dims
 from lepton_ir.ir.core import Value
-from lepton_ir.ir.dim import Dim, ceildiv, floordiv, product
+from lepton_ir.ir.dim import Dim, ceildiv, dmax, dmin, floordiv, product
 from lepton_ir.ir.types import DType
 from lepton_ir.ops.support import broadcast
 
@@ -236,6 +236,27 @@ def pad(
     if not any(amounts):
         return x
     return b.tensor_pad(x, fill, pads=tuple(amounts), mode=mode)
+
+
+@onnx_op("CenterCropPad", since=18)
+def center_crop_pad(b: OnnxBuilder, x: Value, shape: Value, *, axes: Sequence[int] | None = None) -> Value:
+    """ONNX's own body computes with the shape as i64, so it takes no i32."""
+    along = range(x.rank) if axes is None else b.axes(axes, x.rank)
+    target = b.dims(shape, "shape")
+    if len(target) != len(along):
+        raise UnsupportedError(f"it has {len(target)} sizes for {len(along)} axes", "the model is not valid ONNX")
+    starts: list[Dim] = []
+    ends: list[Dim] = []
+    pads: list[Dim] = [0] * (2 * x.rank)
+    for axis, size in zip(along, target, strict=True):
+        have = x.shape[axis]
+        missing = dmax(size - have, 0)
+        starts.append(floordiv(dmax(have - size, 0), 2))
+        ends.append(starts[-1] + dmin(have, size))
+        pads[axis] = floordiv(missing, 2)
+        pads[axis + x.rank] = missing - pads[axis]
+    kept = b.tensor_slice(x, starts=tuple(starts), ends=tuple(ends), axes=tuple(along), steps=(1,) * len(target))
+    return b.tensor_pad(kept, None, pads=tuple(pads))
 
 
 @onnx_op("DepthToSpace")
