@@ -81,7 +81,8 @@ def _sample_value(
     if isinstance(type, OptionalType):
         return _sample_value(value, type.element, env, rng, reach)
     if isinstance(type, MapType):
-        return {"lepton" if type.key is DType.STR else 1: "lepton" if type.value is DType.STR else 1}
+        key, value = (_sample(value, TensorType((), t), [], rng, reach).tolist() for t in (type.key, type.value))
+        return {key: value}
     if not isinstance(type, TensorType):
         return _sample(value, TensorType((BATCH,), type.dtype), [BATCH], rng, reach)
     return _sample(value, type, [evaluate(d, env) for d in type.shape], rng, reach)

@@ -308,9 +308,11 @@ def _settle_rounding(
     return tuple(settled)
 
 
-def _is_rounding(error: OutputError, got: np.ndarray, want: np.ndarray) -> bool:
+def _is_rounding(error: OutputError, got: Any, want: Any) -> bool:
     if not error.mismatch:
         return error.max_abs <= ROUNDING
+    if not isinstance(got, np.ndarray) or not isinstance(want, np.ndarray):
+        return False
     if got.shape != want.shape or got.dtype != want.dtype or not DType.of(want).is_integer:
         return False
     nearer = np.where(got > want, got - 1, np.where(got < want, got + 1, got))

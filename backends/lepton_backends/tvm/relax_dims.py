@@ -91,7 +91,8 @@ def require(b: FunctionBuilder, op: Operation, holds: Any, message: str) -> None
     """Emit a check that ends the run with an error of ``op`` unless the flag ``holds``."""
     condition, out = tirx.decl_buffer((), "bool", "in0"), tirx.decl_buffer((), "int64", "out0")
     failed = tirx.EQ(tir.cast(condition[()], "int8"), tir.const(0, "int8"))
-    text = message.replace("{", "{{").replace("}", "}}")
+    # The message may hold names of the model's; a pair of braces would be taken for a number's place.
+    text = message.replace("{}", "{ }").replace("{", "{{").replace("}", "}}")
     sites = Sites.of([(text, str(op.location))])
     body = [_fail_if(sites, failed), tirx.BufferStore(out, tir.index(0), [])]
     symbol = _add(b, op, tirx.PrimFunc([condition, out], tir.seq(*body)), 1, sites)

@@ -47,17 +47,16 @@ class InputTypes:
             return SequenceType(self._type(proto.sequence_type.elem_type, name, memory, nested=True))
         if kind == "optional_type":
             return OptionalType(self._type(proto.optional_type.elem_type, name, memory, nested=True))
-        map_type = proto.map_type
-        if kind == "map_type" and map_type.value_type.WhichOneof("value") == "tensor_type":
-            return MapType(
-                *(self._element(name, t) for t in (map_type.key_type, map_type.value_type.tensor_type.elem_type))
-            )
+        held = proto.map_type.value_type
+        if kind == "map_type" and held.WhichOneof("value") == "tensor_type" and not held.tensor_type.shape.dim:
+            numbers = (proto.map_type.key_type, held.tensor_type.elem_type)
+            return MapType(*(self._element(name, number) for number in numbers))
         if kind != "tensor_type":
             raise LeptonError(
                 f"the input {name} is not a tensor",
                 self.file,
                 f"it is {str(kind or 'of no type').replace('_', ' ')}",
-                "Lepton compiles functions of tensors, sequences, optionals and maps",
+                "Lepton compiles functions of tensors, sequences, optionals, and maps to scalars",
             )
         return self._tensor(proto.tensor_type, name, memory, nested)
 

@@ -9,6 +9,7 @@ from lepton_frontends.onnx.tensors import DTYPES, TensorReader
 from onnx import TensorProto, helper, numpy_helper
 from onnx_cases import BOOL, I64, check_with_onnxruntime, info, model, run_onnxruntime
 
+import lepton_ir
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.frontend import load_model
 from lepton_ir.interp import run
@@ -210,17 +211,20 @@ class TestIf:
         verify(module)
         assert [str(t) for t in module.main.result_types] == ["tensor<f32>"]
 
-    def test_a_branch_that_fits_no_input_is_an_error_when_it_is_taken(self):
+    @pytest.mark.parametrize("name", ["product", "odd {} na{0}me {"])
+    def test_a_branch_that_fits_no_input_is_an_error_when_it_is_taken(self, name):
         then = branch("t", [node("Relu", ["x"], ["a"])], ["a"])
-        other = branch("e", [node("MatMul", ["x", "w"], ["b"])], ["b"], {"w": f32(7, 3)})
+        other = branch("e", [node("MatMul", ["x", "w"], ["b"], name=name)], ["b"], {"w": f32(7, 3)})
         proto = model([node("If", ["flag"], ["y"], then_branch=then, else_branch=other)],
                       [info("x", [2, 3]), info("flag", [], BOOL)], ["y"])  # fmt: skip
         with pytest.warns(UserWarning, match="else branch fits no input"):
             module = import_model(proto)
         x = f32(2, 3)
         np.testing.assert_array_equal(run(module, [x, np.array(True)])[0], np.maximum(x, 0))
-        with pytest.raises(LeptonError, match="cannot multiply"):
-            run(module, [x, np.array(False)])
+        compiled = lepton_ir.runtime.load(lepton_ir.compile(module.clone(), verify=False))
+        for runs in (compiled, lambda *given: run(module, given)):
+            with pytest.raises(LeptonError, match="cannot multiply"):
+                runs(x, np.array(False))
 
 
 class TestLoop:

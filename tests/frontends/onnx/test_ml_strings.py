@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from lepton_frontends.onnx.load import import_model
@@ -161,3 +162,21 @@ def test_keys_that_are_not_taken_and_values_of_another_type_are_errors():
     ):
         with pytest.raises(LeptonError, match=why):
             model(given)
+
+
+def test_maps_pass_through_a_model(tmp_path):
+    path = tmp_path / "m.onnx"
+    infos = [helper.make_value_info("x", map_type("i64", "f32"))], [ValueInfoProto(name="y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", *infos)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    model = lepton_ir.runtime.load(lepton_ir.compile(path))
+    assert model({5: 0.5, -1: 2.0})[0] == {5: 0.5, -1: 2.0}
+
+
+def test_maps_to_what_is_no_scalar_are_refused():
+    kind = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, (3,)))
+    infos = [helper.make_value_info("x", kind)], [ValueInfoProto(name="y")]
+    graph = helper.make_graph([helper.make_node("CastMap", ["x"], ["y"], domain="ai.onnx.ml")], "g", *infos)
+    imports = [helper.make_opsetid("ai.onnx.ml", 1), helper.make_opsetid("", 17)]
+    with pytest.raises(LeptonError, match="maps to scalars"):
+        import_model(helper.make_model(graph, opset_imports=imports))
