@@ -18,7 +18,7 @@ from lepton_ir.artifact.manifest import type_from_json, type_to_json
 from lepton_ir.ir.constant import Constant
 from lepton_ir.ir.core import Operation
 from lepton_ir.ir.dim import Dim, Expr
-from lepton_ir.ir.types import DType, Type
+from lepton_ir.ir.types import DType, TensorType, Type, is_numeric
 
 CALL = "lepton.host"
 """The function that evaluates an operation."""
@@ -31,11 +31,16 @@ def encode(op: Operation) -> str:
     call = {
         "op": op.name,
         "where": str(op.location),
-        "operands": [v is not None for v in op.operands],
+        "operands": [None if v is None else _held_as(v.type) for v in op.operands],
         "symbols": sorted(op.attribute_symbols),
         "attributes": {name: _to_json(value) for name, value in op.attributes.items()},
     }
     return json.dumps(call, separators=(",", ":"))
+
+
+def _held_as(type_: Type) -> str:
+    """Return the element type of a tensor of numbers, which its memory does not always tell; "" for anything else."""
+    return str(type_.dtype) if is_numeric(type_) and isinstance(type_, TensorType) else ""
 
 
 def decode(text: str) -> dict[str, Any]:

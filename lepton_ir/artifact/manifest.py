@@ -15,7 +15,7 @@ from lepton_ir.target import Target
 
 T = TypeVar("T")
 FORMAT = "lepton-artifact"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _ANY_SIZE = 1 << 62
 _PACKAGES = {"lepton": "lepton-ir", "tvm": "apache-tvm", "tvm-ffi": "apache-tvm-ffi", "onnx": "onnx", "numpy": "numpy"}
 

@@ -31,7 +31,7 @@ from lepton_ir.ir.core import Operation as _CoreOperation
 from lepton_ir.ir.core import OpResult, Region, Value
 from lepton_ir.ir.dim import Dim, Expr
 from lepton_ir.ir.location import UNKNOWN, Location
-from lepton_ir.ir.types import DType, Type, is_numeric
+from lepton_ir.ir.types import DType, TensorType, Type, is_numeric
 
 T = TypeVar("T")
 
@@ -292,10 +292,16 @@ class Operation(_CoreOperation):
     def may_fail(self) -> bool:
         """Return whether some values of the operands are errors, whatever their types.
 
-        Compiled code checks for them. Kernels that hold such operations are not shared, so that the error can name
-        the one that failed.
+        Compiled code checks for them, and names the operation that failed.
         """
         return False
+
+    def moves_elements(self) -> bool:
+        """Return whether the results hold elements of the operands as they are.
+
+        Kernels do so with complex numbers too, as bits; the host computes with them.
+        """
+        return self.fusion is FusionKind.INJECTIVE
 
     def attribute_values(self) -> dict[str, Any]:
         """Return all attributes, the defaults included."""
@@ -306,7 +312,10 @@ def runs_on_host(op: _CoreOperation) -> bool:
     """Return whether the runtime evaluates the operation on the host, since no kernel can take its values."""
     if not isinstance(op, Operation) or op.regions or op.is_terminator or op.name in ("call", "const"):
         return False
-    return op.is_host or not all(is_numeric(v.type) for v in (*op.present_operands, *op.results))
+    types = [v.type for v in (*op.present_operands, *op.results)]
+    if op.is_host or not all(map(is_numeric, types)):
+        return True
+    return not op.moves_elements() and any(t.dtype is DType.C64 for t in types if isinstance(t, TensorType))
 
 
 def _add_field(spec: OpSpec, member: object) -> None:

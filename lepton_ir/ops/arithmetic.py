@@ -216,6 +216,9 @@ class Where(Elementwise):
     y: Value = operand()
     z: OpResult = result()
 
+    def moves_elements(self) -> bool:
+        return True
+
     def infer(self) -> TensorType:
         shape = super().infer().shape  # type: ignore[union-attr]
         return TensorType(shape, self.x.tensor.dtype)

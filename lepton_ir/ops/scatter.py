@@ -43,6 +43,9 @@ class Scatter(Operation):
     def may_fail(self) -> bool:
         return True
 
+    def moves_elements(self) -> bool:
+        return bool(self.reduction == "none")
+
     def scatter(self, x: Array, index: tuple[Array, ...], updates: Array) -> Array:
         """Return x with the updates at a numpy index."""
         if self.reduction == "none":

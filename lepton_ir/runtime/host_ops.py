@@ -20,7 +20,7 @@ from lepton_ir.ir.location import Location
 from lepton_ir.ir.opdef import REGISTRY
 from lepton_ir.ir.types import DType, TensorType
 from lepton_ir.runtime import native
-from lepton_ir.runtime.convert import HostValue, as_stored, to_numpy, to_tensor
+from lepton_ir.runtime.convert import HostValue, as_stored, from_stored, to_numpy, to_tensor
 
 
 @functools.cache
@@ -47,9 +47,12 @@ def outgoing(value: Any) -> Any:
     return HostValue(value)
 
 
-def incoming(value: Any) -> Any:
-    """Return what the program passes as arrays and lists of arrays."""
-    return value.value if isinstance(value, HostValue) else to_numpy(value)
+def incoming(value: Any, dtype: str = "") -> Any:
+    """Return what the program passes as arrays, in the element type given, and lists of arrays."""
+    if isinstance(value, HostValue):
+        return value.value
+    array = to_numpy(value)
+    return from_stored(array, DType(dtype)) if dtype else array
 
 
 def _shape(value: HostValue) -> Any:
@@ -60,7 +63,7 @@ def _call(text: str, sizes: Any, *given: Any) -> Any:
     call = _decoded(text)
     env = dict(zip(call["symbols"], map(int, sizes), strict=True))
     operands = iter(given)
-    values = [incoming(next(operands)) if present else None for present in call["operands"]]
+    values = [None if dtype is None else incoming(next(operands), dtype) for dtype in call["operands"]]
     op = _operation(call, values, env)
     try:
         with np.errstate(all="ignore"):
@@ -79,8 +82,9 @@ def _decoded(text: str) -> dict[str, Any]:
 
 
 def _operation(call: dict[str, Any], values: Sequence[Any], env: dict[str, Dim]) -> Any:
-    placeholders = [None if v is None and not present else Value(_type_of(v))
-                    for v, present in zip(values, call["operands"], strict=True)]  # fmt: skip
+    placeholders = [
+        None if dtype is None else Value(_type_of(v)) for v, dtype in zip(values, call["operands"], strict=True)
+    ]
     attributes = {name: _sized(value, env) for name, value in call["attributes"].items()}
     cls: type[Operation] = REGISTRY[call["op"]]
     return cls(placeholders, attributes, (), (), Location(node=call["where"]))

@@ -11,7 +11,6 @@ from onnx.reference.ops.op_cast import cast_to
 from run import run
 
 import lepton_ir
-from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir import DType
 
 EVERY = 60
@@ -156,11 +155,11 @@ def test_sample_of_variants():
     assert sum(o.status == PASS for o in outcomes) >= 0.7 * len(outcomes)
 
 
-def test_complex_numbers_are_only_moved():
+def test_complex_numbers_are_added_and_padded():
     node = helper.make_node("ScatterND", ["x", "i", "u"], ["y"], reduction="add")
     x, u = np.ones(4, np.complex64), np.ones(2, np.complex64)
-    with pytest.raises(LeptonError, match="complex numbers can be moved, but not computed with"):
-        compiled([node], [("x", TensorProto.COMPLEX64, [4])], ["y"], {"i": np.array([[0], [1]]), "u": u})
+    (added,) = compiled([node], [("x", TensorProto.COMPLEX64, [4])], ["y"], {"i": np.array([[0], [1]]), "u": u})(x)
+    assert added.tolist() == [2, 2, 1, 1]
     padded = [helper.make_node("Pad", ["x", "p", "v"], ["y"]), helper.make_node("Identity", ["x"], ["z"])]
     weights = {"p": np.array([1, 2]), "v": np.array(1 - 3j, np.complex64)}
     y, z = compiled(padded, [("x", TensorProto.COMPLEX64, [4])], ["y", "z"], weights)(x)
@@ -183,3 +182,22 @@ def test_models_of_types_that_onnxruntime_does_not_exchange_are_verified(tmp_pat
     assert artifact.golden.inputs["x"].dtype == DTYPES[number].numpy
     artifact.save(tmp_path / "m.lepton")
     assert lepton_ir.runtime.load(tmp_path / "m.lepton").check_golden() == 0
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.COMPLEX64, TensorProto.COMPLEX128])
+def test_complex_numbers_are_moved_and_computed_with(dtype):
+    """Kernels move complex64; the host does the rest."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"]),
+        helper.make_node("Reshape", ["t", "shape"], ["r"]),
+        helper.make_node("ScatterND", ["r", "at", "u"], ["s"], reduction="add"),
+        helper.make_node("NonZero", ["s"], ["where"]),
+        helper.make_node("Unique", ["s"], ["y", "", "", "count"]),
+    ]
+    weights = {"shape": np.array([4]), "at": np.array([[0], [2]])}
+    model = compiled(nodes, [("x", dtype, ["N", 2]), ("u", dtype, [2])], ["y", "where", "count"], weights.items())
+    kind = DTYPES[dtype].numpy
+    x, u = np.array([[1 - 2j, 0], [3j, 1]], kind), np.array([-1 + 2j, 3j], kind)
+    y, where, count = model(x, u)
+    assert y.dtype == kind
+    assert y.tolist() == [0, 3j, 1] and where.tolist() == [[1, 2, 3]] and count.tolist() == [1, 2, 1]

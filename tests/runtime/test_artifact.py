@@ -163,7 +163,7 @@ def test_rewritten_by_a_zip_tool(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 99}, "its format has version 99, this Lepton reads version 2"),
+        ({"format_version": 99}, "its format has version 99, this Lepton reads version 3"),
         ({"format": "other"}, "its manifest is of the format 'other'"),
         ({"format_version": "x"}, "its manifest cannot be read"),
         ({"inputs": [{"name": "x"}]}, "its manifest is not complete"),

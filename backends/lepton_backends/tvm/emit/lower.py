@@ -65,10 +65,6 @@ def _problems(op: Operation) -> list[Diagnostic]:
         if dtype not in rules.STORAGE:
             why = f"elements of type {dtype} have no counterpart in TVM's tensor IR"
             return [Diagnostic(f"the CPU backend cannot compute {op.name} on {dtype}", op.location, why)]
-        if dtype is DType.C64 and not rules.moves(op):
-            why = "complex numbers can be moved, but not computed with"
-            help = "give the model real and imaginary parts along an axis of their own"
-            return [Diagnostic(f"the CPU backend cannot compute {op.name} on {dtype}", op.location, why, help)]
     return []
 
 

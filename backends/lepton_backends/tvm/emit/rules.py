@@ -181,19 +181,6 @@ STORAGE = {
 }
 """TVM's name of each element type in memory; numbers below a byte take a byte each, in a type that holds them all."""
 
-_MOVING = frozenset(
-    {"const", "tensor.concat", "tensor.gather", "tensor.gather_elements", "tensor.gather_nd", "tensor.one_hot",
-     "tensor.pad", "tensor.scatter_elements", "tensor.scatter_nd", "tensor.trilu", "where"}
-)  # fmt: skip
-
-
-def moves(op: Operation) -> bool:
-    """Return whether an operator takes elements as they are, so that it works on complex numbers, held as bits."""
-    if op.attribute_values().get("reduction", "none") != "none":  # type: ignore[attr-defined]
-        return False
-    return op.name in INDEX_MAPS or op.name in _MOVING
-
-
 _SMALL_FLOATS = {d for d in DType if d.is_float and d.bits < 32}
 
 

@@ -81,7 +81,7 @@ def _needs_host(op: Operation) -> Diagnostic:
     return Diagnostic(
         f"{op.name} has no GPU kernel",
         where=op.location,
-        why="it works on strings, sequences, optionals or image files, which the host evaluates",
+        why="it works on strings, sequences, optionals, maps, image files or complex numbers, which the host evaluates",
         help="compile for the cpu",
     )
 
