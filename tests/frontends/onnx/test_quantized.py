@@ -70,7 +70,7 @@ def test_convolutions(name, kinds):
     }  # fmt: skip
     weights = ("sx", "zx", "w", "sw", "zw", "sy", "zy", "bias")
     got = check("QLinearConv", arrays, weights=weights, off_by_one=0.002, **attributes)[0]
-    assert len(np.unique(got)) > 20
+    assert len(np.unique(got)) > 8
     if len(shape) == 4:
         line = (1, -1, 1, 1)
         with_bias = total.astype(np.int64) + arrays["bias"].reshape(line)
