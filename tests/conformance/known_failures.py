@@ -12,7 +12,6 @@ KNOWN_FAILURES = {
     "rank would depend on data (AffineGrid itself passes)",
     r"test_attention_4d_causal_fp16_expanded$": "as constants, two of 192 float16 numbers are one unit in the last "
     "place off (it passes with inputs)",
-    r"test_gradient_of": "Gradient differentiates a part of the model",
 }
 
 

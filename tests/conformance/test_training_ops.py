@@ -116,7 +116,6 @@ def test_refusals_of_optimizers_name_the_node():
     refused("its mode is", "Momentum", arrays, 20, domain=TRAINING, outputs=2, mode="other", **given)
     refused("3 tensors, not a multiple of 4", "Adam", arrays, 20, domain=TRAINING, outputs=2)
     refused("differ in type", "Adagrad", [*arrays[:4], floats(4)], 20, domain=TRAINING, outputs=2)
-    refused("differentiates a part of the model", "Gradient", [floats(3)], 20, domain=TRAINING, xs=["x0"], y="y0")
 
 
 @pytest.mark.parametrize("lengths", [None, [4, 2, 1]])

@@ -7,6 +7,7 @@ from hostile_case import ACCEPTED, BOOL, EITHER, I64, With, family, info, ints, 
 from onnx import helper
 
 HUGE = 1 << 40
+TRAINING = "ai.onnx.preview.training"
 
 
 def shaped(op, *sizes, **attributes):
@@ -196,6 +197,7 @@ def endless():
                   body=subgraph([node("Relu", ["v"], ["r"])], [info("v", [4])]))], [info("x", [1 << 20, 4])]
         ),
         "branches that fork": _forks(70),
+        "gradients of gradients": _derivatives(40),
     }  # fmt: skip
 
 
@@ -208,6 +210,15 @@ def _forks(count):
         nodes.append(node("If", ["b"], [f"v{i}"], name=f"if{i}", then_branch=then, else_branch=other))
         last = f"v{i}"
     return model(nodes, [info("x", [2, 4]), info("b", [], BOOL)], [last], {"axis": ints(0)})
+
+
+def _derivatives(order):
+    """Return a model that differentiates what it got by differentiating, so that each order doubles the work."""
+    nodes = [node("Mul", ["x", "x"], ["v0"])]
+    for i in range(order):
+        nodes.append(node("Gradient", ["x"], [f"d{i}"], name=f"grad{i}", domain=TRAINING, xs=["x"], y=f"v{i}"))
+        nodes.append(node("Mul", [f"d{i}", "x"], [f"v{i + 1}"]))
+    return model(nodes, [info("x", [2, 4])], [f"v{order}"], domains=[TRAINING])
 
 
 @family("counts")

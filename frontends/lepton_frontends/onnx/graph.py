@@ -16,7 +16,7 @@ from lepton_frontends.onnx.branches import choose
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.functions import call_problems, schema_function
 from lepton_frontends.onnx.order import ordered
-from lepton_frontends.onnx.rules import Rule, UnsupportedError, UseFunctionBodyError, find_rule, refusal, versions
+from lepton_frontends.onnx.rules import Rule, UnsupportedError, UseFunctionBodyError, find_rule, versions
 from lepton_frontends.onnx.runtime_values import ChoiceNeededError
 from lepton_frontends.onnx.schema import problems
 from lepton_frontends.onnx.scope import FAILED, Failed, Imported, Named, Scope, ValueList
@@ -112,6 +112,7 @@ class GraphImporter:
 
         order = ordered(nodes, scope.values, report)
         scope.values.update(dict.fromkeys(order.lost, FAILED))
+        scope.nodes = [node for node, _ in order.nodes]
         return self._continue(order.nodes, outputs, scope, b)
 
     def _continue(
@@ -310,9 +311,6 @@ class GraphImporter:
                 f"it is supported from opset {newer[0].since} on",
                 "convert the model to a newer opset, with onnx.version_converter",
             )
-        known = refusal(domain, node.op_type)
-        if known is not None:
-            return UnsupportedError(known.reason, known.help)
         return UnsupportedError(
             "Lepton has no lowering for it" if domain == "" else f"operators of the domain {domain} are not ONNX's own",
             "replace it in the model, or give it a lowering with @onnx_op in a plugin",

@@ -23,8 +23,13 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
 
 
 def reads(node: NodeProto) -> set[str]:
-    """Return the names that a node reads, those that its subgraphs take from outside included."""
+    """Return the names that a node reads, those that its subgraphs take from outside included.
+
+    A Gradient also waits for the tensor that it differentiates, which it has by name only.
+    """
     names = {name for name in node.input if name}
+    if node.op_type == "Gradient":
+        names.update(a.s.decode(errors="replace") for a in node.attribute if a.name == "y")
     for graph in subgraphs(node):
         names |= _captured(graph)
     return names

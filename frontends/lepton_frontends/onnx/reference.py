@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lepton_frontends.onnx.load import OLDEST_OPSET
-from lepton_frontends.onnx.rules import MICROSOFT, ML, ONNX, TRAINING, Rule, all_refusals, all_rules
+from lepton_frontends.onnx.rules import MICROSOFT, ML, ONNX, TRAINING, Rule, all_rules
 
 _INTRODUCTION = """\
 # ONNX operators
@@ -52,9 +52,7 @@ def reference() -> str:
         lines += [f"## {title}", "", "| Operator | from opset | attributes |", "|---|---|---|"]
         lines += [_row(op, versions) for (d, op), versions in rules.items() if d == domain]
         lines.append("")
-    lines += ["## Refused operators", "", "| Operator | why | instead |", "|---|---|---|"]
-    lines += [f"| {op} | {r.reason} | {r.help} |" for op, r in all_refusals().items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _documented() -> Iterator[tuple[tuple[str, str], list[Rule]]]:

@@ -112,16 +112,7 @@ def _check_tensors(given: Sequence[Any]) -> None:
         raise UnsupportedError(f"it gets {what} where a tensor is expected", "the model is not valid ONNX")
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why an operator has no rule, and what to do instead."""
-
-    reason: str
-    help: str
-
-
 _RULES: dict[tuple[str, str], list[Rule]] = {}
-_REFUSALS: dict[tuple[str, str], Refusal] = {}
 
 
 def onnx_op(
@@ -171,11 +162,6 @@ def given_inputs(inputs: Sequence[Any], count: int, required: Collection[int]) -
     return found
 
 
-def refuse(*ops: str, reason: str, help: str, domain: str = ONNX) -> None:
-    """Say why operators are not supported, where there is more to say than that they are not."""
-    _REFUSALS.update(dict.fromkeys(((domain, op) for op in ops), Refusal(reason, help)))
-
-
 @cache
 def _discover() -> None:
     package = importlib.import_module("lepton_frontends.onnx.ops")
@@ -204,18 +190,6 @@ def _version(op: str, opset: int) -> int:
         return int(defs.get_schema(op, opset, ONNX).since_version)
     except defs.SchemaError:
         return 0
-
-
-def refusal(domain: str, op: str) -> Refusal | None:
-    """Return why an operator is not supported, where there is more to say than that it is not."""
-    _discover()
-    return _REFUSALS.get((domain, op))
-
-
-def all_refusals() -> Mapping[str, Refusal]:
-    """Return the reasons for all operators that are refused on purpose, by ``domain.operator`` (or ``operator``)."""
-    _discover()
-    return {f"{domain}.{op}" if domain else op: reason for (domain, op), reason in sorted(_REFUSALS.items())}
 
 
 def all_rules() -> dict[tuple[str, str], Sequence[Rule]]:

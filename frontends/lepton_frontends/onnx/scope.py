@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from onnx import NodeProto
 
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import Type
@@ -57,11 +59,13 @@ class Scope:
         opsets: the opset of every domain that the graph's nodes may use.
         parent: the scope of the graph around this one.
         prefix: what stands before node names, to tell the calls of one function apart.
+        nodes: the nodes that define its names, in order.
     """
 
     opsets: Mapping[str, int]
     parent: Scope | None = None
     prefix: str = ""
+    nodes: Sequence[NodeProto] = ()
     values: dict[str, Named] = field(default_factory=dict)
 
     def find(self, name: str) -> Named | None:

@@ -159,7 +159,7 @@ class TestExternalData:
 
 def test_all_unsupported_operators_are_reported_at_once():
     nodes = [
-        node("Gradient", ["x"], ["a"], name="find", domain="ai.onnx.preview.training", xs=["x"], y="x"),
+        node("Gradient", ["x"], ["a"], name="find", domain="ai.onnx.preview.training", xs=["x"], y="q"),
         node("Unheard", ["x"], ["b"], name="set"),
         node("Frobnicate", ["a"], ["c"], name="frob", domain="acme"),
         node("Relu", ["c"], ["d"], name="fine"),

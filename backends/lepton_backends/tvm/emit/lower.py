@@ -15,6 +15,7 @@ from lepton_backends.tvm.tir import Buffer, PrimFunc, Stmt
 from lepton_ir.diagnostics import Diagnostic
 from lepton_ir.ir import DType, Module, Value
 from lepton_ir.ir.core import Operation
+from lepton_ir.ir.opdef import runs_on_host
 from lepton_ir.target import Target
 
 
@@ -62,6 +63,9 @@ def _problems(op: Operation) -> list[Diagnostic]:
         return no_rule(op).diagnostics
     for value in (*op.present_operands, *op.results):
         dtype: DType = value.tensor.dtype
+        if dtype is DType.C64 and runs_on_host(op):
+            why = "kernels move complex numbers, as bits, and the host computes with them"
+            return [Diagnostic(f"the CPU backend cannot compute {op.name} on {dtype}", op.location, why)]
         if dtype not in rules.STORAGE:
             why = f"elements of type {dtype} have no counterpart in TVM's tensor IR"
             return [Diagnostic(f"the CPU backend cannot compute {op.name} on {dtype}", op.location, why)]

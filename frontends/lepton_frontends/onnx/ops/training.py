@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import TRAINING, UnsupportedError, onnx_op, refuse
+from lepton_frontends.onnx.rules import TRAINING, UnsupportedError, onnx_op
 from lepton_ir.ir.core import Value
-
-refuse(
-    "Gradient",
-    domain=TRAINING,
-    reason="it differentiates a part of the model, and Lepton compiles what is computed, not its derivatives",
-    help="export the model with its backward part as nodes, as training exporters do, or for inference",
-)
 
 
 @onnx_op("Adagrad", since=1, domain=TRAINING)
