@@ -7,7 +7,7 @@ from typing import Any
 
 from onnx import AttributeProto, NodeProto
 
-from lepton_frontends.onnx.rules import UnsupportedError
+from lepton_frontends.common.errors import UnsupportedError
 
 _A = AttributeProto
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lepton_frontends.onnx.rules import UnsupportedError
-from lepton_frontends.onnx.runtime_values import ChoiceNeededError, flat_ints, fresh_dims
+from lepton_frontends.common.errors import UnsupportedError
+from lepton_frontends.common.runtime_dims import flat_ints, fresh_dims
+from lepton_frontends.onnx.runtime_values import ChoiceNeededError
 from lepton_frontends.onnx.sequences import as_type, as_value, widened
 from lepton_ir.ir.core import Block, Region, Value
 from lepton_ir.ir.dim import Dim, symbols

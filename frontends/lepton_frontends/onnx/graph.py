@@ -11,22 +11,23 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, defs
 
+from lepton_frontends.common.errors import TooLargeError, UnsupportedError
+from lepton_frontends.common.state import ImportState
 from lepton_frontends.onnx.attributes import bind_references, node_attributes
 from lepton_frontends.onnx.branches import choose
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.functions import call_problems, schema_function
 from lepton_frontends.onnx.order import ordered
-from lepton_frontends.onnx.rules import Rule, UnsupportedError, UseFunctionBodyError, find_rule, versions
+from lepton_frontends.onnx.rules import Rule, UseFunctionBodyError, find_rule, versions
 from lepton_frontends.onnx.runtime_values import ChoiceNeededError
 from lepton_frontends.onnx.schema import problems
 from lepton_frontends.onnx.scope import FAILED, Failed, Imported, Named, Scope, ValueList
 from lepton_frontends.onnx.tensors import TensorReader
-from lepton_ir.diagnostics import Diagnostic, DiagnosticSink, LeptonError
+from lepton_ir.diagnostics import Diagnostic, LeptonError
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import DimError
 from lepton_ir.ir.location import Location
 from lepton_ir.ir.opdef import InferenceError
-from lepton_ir.limits import MOST_NODES
 
 _MAX_DEPTH = 64
 """Graphs, functions and branches inside of each other; each takes about nine of Python's thousand frames."""
@@ -50,38 +51,20 @@ def normalized(domain: str) -> str:
 
 
 @dataclass
-class GraphImporter:
+class GraphImporter(ImportState):
     """One import: what the graphs of one model share.
 
     Attributes:
-        file: the file to name in locations.
         reader: turns tensors into constants.
         functions: the model's local functions.
-        budget: how many nodes there may still be, those that come out of functions and unrolled loops included.
-        findings: what could not be imported.
-        shape_values: the contents of shape tensors, as far as they are known.
-        symbols: the names of dimensions that are taken.
         draws: how often each node has drawn random numbers, which unrolled loops do more than once.
     """
 
-    file: str
     reader: TensorReader
     functions: Mapping[FunctionKey, FunctionProto] = field(default_factory=dict)
-    budget: int = MOST_NODES
-    findings: DiagnosticSink = field(default_factory=DiagnosticSink)
-    shape_values: dict[Value, np.ndarray | None] = field(default_factory=dict)
-    symbols: set[str] = field(default_factory=set)
     draws: Counter[str] = field(default_factory=Counter)
     _calls: list[FunctionKey] = field(default_factory=list)
     _depth: int = 0
-
-    def fresh_name(self) -> str:
-        """Return a name for a dimension that no other has."""
-        number = len(self.symbols)
-        while f"r{number}" in self.symbols:
-            number += 1
-        self.symbols.add(f"r{number}")
-        return f"r{number}"
 
     def constants(self, graph: GraphProto, scope: Scope, b: OnnxBuilder) -> None:
         """Bind the initializers of a graph."""
@@ -343,25 +326,6 @@ class GraphImporter:
             self._calls.pop()
         return [next(found) if b.wants(i) else None for i in range(len(body.output))]  # type: ignore[misc]
 
-    def spend(self, nodes: int, where: Location) -> None:
-        """Count the nodes of a graph, each time that it is imported.
-
-        Raises:
-            TooLargeError: there are more than the budget allows.
-        """
-        self.budget -= nodes
-        if self.budget < 0:
-            raise TooLargeError(
-                "the model expands into too many nodes",
-                where if where.is_known else self.file,
-                "its graph, and what its functions and loops expand into, have more nodes than the limit",
-                "raise the limit with --max-nodes (in Python: expansion_budget=, or Limits(nodes=...))",
-            )
-
-    def report(self, where: Location, message: str, why: str, help: str = "") -> None:
-        """Collect a finding."""
-        self.findings.add(Diagnostic(message, where, why, help))
-
     def _report_node(self, node: NodeProto, scope: Scope, where: Location, why: str, help: str) -> None:
         domain = normalized(node.domain)
         opset = scope.opsets.get(domain)
@@ -391,10 +355,6 @@ class GraphImporter:
 
 class Misfit(Diagnostic):
     """A finding that the node could run for no input of these shapes."""
-
-
-class TooLargeError(LeptonError):
-    """The model expands into more than the limits allow, so the import ends."""
 
 
 class PartlyImportedError(Exception):

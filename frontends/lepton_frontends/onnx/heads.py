@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UnsupportedError
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim
 from lepton_ir.ir.types import DType

@@ -14,6 +14,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import IR_VERSION, GraphProto, ModelProto, OperatorSetIdProto, defs
 
 import lepton_ir.ops  # noqa: F401 - the builder finds operators among those that are registered
+from lepton_frontends.common.errors import merged
+from lepton_frontends.common.state import erase_unused
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.graph import GraphImporter, PartlyImportedError, normalized
 from lepton_frontends.onnx.inputs import InputTypes
@@ -22,19 +24,16 @@ from lepton_frontends.onnx.scope import FAILED, Imported, Scope
 from lepton_frontends.onnx.sequences import as_value
 from lepton_frontends.onnx.tensors import DTYPES, TensorReader
 from lepton_frontends.onnx.wire import WireError, strip_weights
-from lepton_ir.diagnostics import Diagnostic, LeptonError
+from lepton_ir.diagnostics import LeptonError
 from lepton_ir.files import open_regular
 from lepton_ir.ir.constant import Constant
-from lepton_ir.ir.core import Block, Value
-from lepton_ir.ir.core import Operation as CoreOperation
+from lepton_ir.ir.core import Value
 from lepton_ir.ir.location import Location
 from lepton_ir.ir.module import Function, Module
-from lepton_ir.ir.opdef import Operation
 from lepton_ir.ir.types import TensorType, UnrankedType, symbols_in
 from lepton_ir.limits import MOST_NODES, default_memory
 
 OLDEST_OPSET = 1
-_LISTED = 20
 _INT32_MAX = (1 << 31) - 1
 _INVALID = "the model is not valid ONNX; export it again"
 
@@ -99,10 +98,10 @@ def import_model(
     reader = reader or TensorReader()
     found = check_model(model, reader)
     if found:
-        raise LeptonError.of(_merged(found))
+        raise LeptonError.of(merged(found))
     opsets = _opsets(model, reader.file)
     functions = {(normalized(f.domain), f.name, f.overload): f for f in model.functions}
-    importer = GraphImporter(reader.file, reader, functions, expansion_budget)
+    importer = GraphImporter(reader.file, reader, functions, memory=reader.memory, budget=expansion_budget)
     if len(functions) < len(model.functions):
         importer.report(Location(reader.file), "two functions have the same domain, name and overload", "", _INVALID)
     main = Function("main", result_names=[o.name for o in model.graph.output], location=Location(reader.file))
@@ -120,7 +119,7 @@ def import_model(
     except LeptonError as error:
         importer.findings.diagnostics.extend(error.diagnostics)
     if importer.findings.errors:
-        raise LeptonError.of(_merged(importer.findings.errors))
+        raise LeptonError.of(merged(importer.findings.errors))
     erase_unused(main.body)
     return Module([main])
 
@@ -277,33 +276,3 @@ def _check_outputs(graph: GraphProto, results: Sequence[Imported], importer: Gra
         if declared and DTYPES.get(declared) is not value.tensor.dtype:
             why = f"the model says that it is {DTYPES.get(declared, declared)}, and computes {value.tensor.dtype}"
             importer.report(where, f"the output {info.name} has another element type than it should", why, _INVALID)
-
-
-def _merged(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Return the findings with those that differ only in their place as one."""
-    groups: dict[tuple[str, str], list[Diagnostic]] = {}
-    for finding in findings:
-        groups.setdefault((finding.message, finding.why), []).append(finding)
-    merged = []
-    for first, *others in groups.values():
-        notes = first.notes
-        if others:
-            names = [", ".join(o.where.names()) if isinstance(o.where, Location) else str(o.where) for o in others]
-            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-            notes = (*notes, f"the same holds for {', '.join(names[:_LISTED])}{more}")
-        merged.append(Diagnostic(first.message, first.where, first.why, first.help, notes))
-    return merged
-
-
-def erase_unused(block: Block) -> None:
-    """Erase operations that nobody reads: what was read into attributes, and weights without a use."""
-    op: CoreOperation | None = block.last
-    while op is not None:
-        before = op.prev_op
-        needed = isinstance(op, Operation) and op.has_side_effects
-        if op.results and not needed and not any(r.is_used for r in op.results):
-            op.erase()
-        else:
-            for region in op.regions:
-                erase_unused(region.block)
-        op = before

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lepton_frontends.common.errors import UnsupportedError
+from lepton_frontends.common.runtime_dims import bound_dims, fresh_dims
 from lepton_frontends.onnx.branches import condition_of, inner_builder
-from lepton_frontends.onnx.rules import UnsupportedError
-from lepton_frontends.onnx.runtime_values import bound_dims, fresh_dims
 from lepton_frontends.onnx.scope import Imported
 from lepton_frontends.onnx.sequences import as_type, as_value, widened
 from lepton_ir.ir.core import Block, Region, Value

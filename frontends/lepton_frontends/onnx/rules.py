@@ -22,6 +22,7 @@ from typing import Any
 
 from onnx import defs
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.scope import ValueList
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import MapType, SequenceType, TensorType, UnrankedType
@@ -33,15 +34,6 @@ _FIRST = 7
 MICROSOFT = "com.microsoft"
 ML = "ai.onnx.ml"
 TRAINING = "ai.onnx.preview.training"
-
-
-class UnsupportedError(Exception):
-    """A node cannot be lowered: the reason, and what the user can do."""
-
-    def __init__(self, reason: str, help: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.help = help
 
 
 class UseFunctionBodyError(Exception):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lepton_frontends.common.runtime_dims import bound_dims, flat_ints, partial_dims
 from lepton_frontends.onnx.runtime_shapes import number, sizes
-from lepton_frontends.onnx.runtime_values import bound_dims, flat_ints, partial_dims
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, product
 from lepton_ir.ir.types import DType

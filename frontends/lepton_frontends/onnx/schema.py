@@ -14,8 +14,8 @@ from typing import Any
 
 from onnx import AttributeProto, NodeProto, defs
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.attributes import attribute_value
-from lepton_frontends.onnx.rules import UnsupportedError
 from lepton_frontends.onnx.values import attribute_problem, input_problems
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType, TensorType

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UnsupportedError
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lepton_frontends.onnx.rules import UnsupportedError
-from lepton_frontends.onnx.runtime_values import fresh_dims
+from lepton_frontends.common.errors import UnsupportedError
+from lepton_frontends.common.runtime_dims import fresh_dims
 from lepton_frontends.onnx.scope import Absent, Imported, ValueList
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.opdef import InferenceError

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from lepton_frontends.onnx.rules import UnsupportedError
+from lepton_frontends.common.errors import UnsupportedError
 
 _MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ")
 _EQUAL, _MEMBER = 4, 6

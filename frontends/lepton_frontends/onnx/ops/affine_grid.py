@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, product
 from lepton_ir.ir.types import DType

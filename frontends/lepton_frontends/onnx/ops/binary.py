@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import reduce
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import onnx_op
 from lepton_ir.ir.core import Value
 
 _BINARY = {

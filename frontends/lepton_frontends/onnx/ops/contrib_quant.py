@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.ops.conv import average_pool, global_average_pool
 from lepton_frontends.onnx.ops.qlinear import qlinear_conv
 from lepton_frontends.onnx.ops.quant import integers, requantized, scalar
-from lepton_frontends.onnx.rules import MICROSOFT, UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import MICROSOFT, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import product
 from lepton_ir.ir.types import DType

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import MICROSOFT, UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import MICROSOFT, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import product
 from lepton_ir.ir.types import DType

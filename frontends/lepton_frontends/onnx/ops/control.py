@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.branches import condition_of, inner_builder, make_if
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.graph import DivergingError, PartlyImportedError, Rest
-from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import onnx_op
 from lepton_frontends.onnx.scope import Imported, Scope
 from lepton_ir.ir.core import Block, Value
 from lepton_ir.ir.dim import symbols

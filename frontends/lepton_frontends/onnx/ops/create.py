@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import SparseTensorProto, TensorProto
 
+from lepton_frontends.common.errors import UnsupportedError
+from lepton_frontends.common.runtime_dims import partial_dims
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import onnx_op
 from lepton_frontends.onnx.runtime_shapes import range_at_run_time
-from lepton_frontends.onnx.runtime_values import partial_dims
 from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, ceildiv

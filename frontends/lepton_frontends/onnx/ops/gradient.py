@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 
 from onnx import NodeProto
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.branches import inner_builder
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.order import reads
-from lepton_frontends.onnx.rules import TRAINING, UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import TRAINING, onnx_op
 from lepton_frontends.onnx.scope import Scope
 from lepton_ir.gradient import NotDifferentiableError, gradients
 from lepton_ir.ir.core import Block, Value

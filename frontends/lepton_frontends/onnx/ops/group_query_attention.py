@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.heads import (
     Scores,
@@ -24,7 +25,7 @@ from lepton_frontends.onnx.heads import (
     with_past,
 )
 from lepton_frontends.onnx.ops.rotary import rotated
-from lepton_frontends.onnx.rules import MICROSOFT, UnsupportedError, given_inputs, onnx_op
+from lepton_frontends.onnx.rules import MICROSOFT, given_inputs, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, dmax
 from lepton_ir.ir.types import DType

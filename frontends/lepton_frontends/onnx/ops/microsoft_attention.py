@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.heads import (
     Scores,
@@ -23,7 +24,7 @@ from lepton_frontends.onnx.heads import (
     total_of,
     with_past,
 )
-from lepton_frontends.onnx.rules import MICROSOFT, UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import MICROSOFT, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim
 from lepton_ir.ir.types import DType

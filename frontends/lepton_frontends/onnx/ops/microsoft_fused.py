@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.ops.conv import conv
 from lepton_frontends.onnx.ops.linalg import gemm
-from lepton_frontends.onnx.rules import MICROSOFT, UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import MICROSOFT, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import product
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import TensorProto
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.ops.strings import string_ids
-from lepton_frontends.onnx.rules import ML, UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import ML, onnx_op
 from lepton_frontends.onnx.scores import constant, features_of, rows_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import product

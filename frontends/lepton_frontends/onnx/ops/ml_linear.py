@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import ML, UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import ML, onnx_op
 from lepton_frontends.onnx.scores import (
     best_class,
     constant,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lepton_frontends.common.errors import UnsupportedError
+from lepton_frontends.common.runtime_dims import fresh_dims
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import ML, UnsupportedError, onnx_op
-from lepton_frontends.onnx.runtime_values import fresh_dims
+from lepton_frontends.onnx.rules import ML, onnx_op
 from lepton_frontends.onnx.scores import labels_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType, MapType, TensorType

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import onnx_op
 from lepton_frontends.onnx.tensors import dtype_of
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lepton_frontends.common.errors import UnsupportedError
+from lepton_frontends.common.runtime_dims import partial_dims
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import onnx_op
 from lepton_frontends.onnx.runtime_resize import Options, resize_at_run_time
-from lepton_frontends.onnx.runtime_values import partial_dims
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.heads import join_heads, positions, split_heads
-from lepton_frontends.onnx.rules import MICROSOFT, UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import MICROSOFT, onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim
 from lepton_ir.ir.types import DType

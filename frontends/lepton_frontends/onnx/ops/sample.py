@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import onnx_op
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import product
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from onnx import GraphProto
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.ops.loop import scan
-from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import onnx_op
 from lepton_ir.ir.core import Value
 
 

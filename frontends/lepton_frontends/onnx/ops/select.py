@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lepton_frontends.common.runtime_dims import bound_dims
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.loops import Trip, runtime_loop
 from lepton_frontends.onnx.rules import onnx_op
 from lepton_frontends.onnx.runtime_shapes import number, sizes
-from lepton_frontends.onnx.runtime_values import bound_dims
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, product
 from lepton_ir.ir.types import DType

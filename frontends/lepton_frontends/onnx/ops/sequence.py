@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from onnx import TypeProto, ValueInfoProto
 
+from lepton_frontends.common.errors import UnsupportedError
+from lepton_frontends.common.runtime_dims import fresh_dims, partial_dims
 from lepton_frontends.onnx.builder import OnnxBuilder
 from lepton_frontends.onnx.inputs import InputTypes
-from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
-from lepton_frontends.onnx.runtime_values import fresh_dims, partial_dims
+from lepton_frontends.onnx.rules import onnx_op
 from lepton_frontends.onnx.scope import Absent, Imported, ValueList
 from lepton_frontends.onnx.sequences import as_value, is_absent, is_optional, is_sequence, read_type, widened
 from lepton_frontends.onnx.tensors import dtype_of

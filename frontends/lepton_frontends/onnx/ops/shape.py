@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lepton_frontends.common.errors import UnsupportedError
+from lepton_frontends.common.runtime_dims import partial_dims
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import onnx_op
 from lepton_frontends.onnx.runtime_shapes import pad_at_run_time, reshape_target, slice_at_run_time, unsqueezed_shape
-from lepton_frontends.onnx.runtime_values import MOST_CHOICES, partial_dims
+from lepton_frontends.onnx.runtime_values import MOST_CHOICES
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, ceildiv, dmax, dmin, floordiv, product
 from lepton_ir.ir.types import DType

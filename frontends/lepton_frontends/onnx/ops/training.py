@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.onnx.builder import OnnxBuilder
-from lepton_frontends.onnx.rules import TRAINING, UnsupportedError, onnx_op
+from lepton_frontends.onnx.rules import TRAINING, onnx_op
 from lepton_ir.ir.core import Value
 
 

@@ -1,0 +1,161 @@
+"""Calls of aten operators: tensors as PyTorch has them, which change in place and share memory, made functional.
+
+A :class:`Tensor` is a cell that holds the SSA value of the moment. An in-place operator computes a new value and puts
+it into the cell. A view remembers the cell that it looks at and how: writing to it computes the whole anew, reading
+it after the whole has changed computes the view anew (the functionalization of PyTorch, https://pytorch.org/functorch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lepton_frontends.aten.builder import AtenBuilder
+from lepton_frontends.aten.rules import Rule, find_rule
+from lepton_frontends.common.errors import UnsupportedError
+from lepton_ir.ir.core import Value
+
+Forward = Callable[[AtenBuilder, Value], Value]
+Backward = Callable[[AtenBuilder, Value, Value], Value]
+ViewFunction = Callable[..., Value]
+
+VIEWS: dict[str, ViewFunction | None] = {}
+
+
+def view_op(*names: str) -> Callable[[ViewFunction], ViewFunction]:
+    """Register how a write through a view changes the whole: ``write(b, whole, new, *args, **kwargs)``.
+
+    It gets the whole, the view's new value, and the arguments of the view operator after the tensor.
+    """
+
+    def register(write: ViewFunction) -> ViewFunction:
+        VIEWS.update(dict.fromkeys(names, write))
+        return write
+
+    return register
+
+
+class Tensor:
+    """A cell that holds a tensor; see the module's documentation.
+
+    Attributes:
+        base: the cell that this one is a view of, None for one with memory of its own.
+    """
+
+    def __init__(self, value: Value, base: Tensor | None = None, forward: Forward | None = None,
+                 backward: Backward | None = None) -> None:  # fmt: skip
+        self._value = value
+        self.base = base
+        self._forward = forward
+        self._backward = backward
+        self._version = base.version if base is not None else 0
+        self._own_version = 0
+
+    @property
+    def version(self) -> int:
+        """How often the memory has been written to."""
+        return self.base.version if self.base is not None else self._own_version
+
+    @property
+    def kind(self) -> Any:
+        """The type of the tensor."""
+        return self._value.tensor
+
+    def read(self, b: AtenBuilder) -> Value:
+        """Return the value of the moment."""
+        if self.base is not None and self._version != self.base.version:
+            assert self._forward is not None
+            self._value = self._forward(b, self.base.read(b))
+            self._version = self.base.version
+        return self._value
+
+    def write(self, b: AtenBuilder, value: Value) -> None:
+        """Put another value into the cell, and into what it is a view of."""
+        self._value = value
+        if self.base is None:
+            self._own_version += 1
+            return
+        assert self._backward is not None
+        self.base.write(b, self._backward(b, self.base.read(b), value))
+        self._version = self.base.version
+
+
+def call(b: AtenBuilder, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Lower one call of an operator; tensors are cells, in the arguments and in the result.
+
+    Raises:
+        UnsupportedError: there is no such operator, or its rule refuses the arguments.
+    """
+    rule, in_place = rule_of(name)
+    if rule is None:
+        raise UnsupportedError(
+            f"Lepton has no lowering for {name if '::' in name else 'aten::' + name}",
+            "replace it in the model, or give it a lowering with @aten_op in a plugin",
+        )
+    out = kwargs.get("out")
+    plain = {k: _read(b, v) for k, v in kwargs.items() if k != "out"}
+    b.op = rule.name
+    result = rule.call(b, [_read(b, a) for a in args], plain)
+    if in_place or isinstance(out, Tensor):
+        cell = args[0] if in_place else out
+        if not isinstance(cell, Tensor) or not isinstance(result, Value):
+            raise UnsupportedError(f"{name} writes to what is no tensor")
+        whole = cell.read(b)
+        value = b.convert(result, whole.tensor.dtype)
+        if in_place and tuple(value.shape) != tuple(whole.shape):
+            value = b.tensor_expand(value, shape=tuple(whole.shape))
+        cell.write(b, value)
+        return cell
+    if args and isinstance(args[0], Tensor) and rule.name in VIEWS:
+        return _views(b, rule, args, kwargs, result)
+    return _wrapped(result)
+
+
+def rule_of(name: str) -> tuple[Rule | None, bool]:
+    """Return the rule of an operator, and whether the name means its in-place form."""
+    rule = find_rule(name)
+    if rule is None and name.endswith("_") and not name.endswith("__"):
+        return find_rule(name[:-1]), True
+    return rule, False
+
+
+def _views(b: AtenBuilder, rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> Any:
+    """Return the results of a view operator, tied to the tensor that they are views of."""
+    base, rest = args[0], [_read(b, a) for a in args[1:]]
+    plain = {k: _read(b, v) for k, v in kwargs.items()}
+    write = VIEWS[rule.name]
+    assert write is not None
+
+    def view(value: Value, index: int | None) -> Tensor:
+        def forward(inner: AtenBuilder, whole: Value) -> Value:
+            inner.op = rule.name
+            again = rule.call(inner, [whole, *rest], plain)
+            return again if index is None else again[index]
+
+        def backward(inner: AtenBuilder, whole: Value, new: Value) -> Value:
+            place = {} if index is None else {"index": index}
+            return write(inner, whole, new, *rest, **plain, **place)
+
+        return Tensor(value, base, forward, backward)
+
+    if isinstance(result, Value):
+        return view(result, None)
+    return [view(value, i) for i, value in enumerate(result)]
+
+
+def _read(b: AtenBuilder, given: Any) -> Any:
+    if isinstance(given, Tensor):
+        return given.read(b)
+    if isinstance(given, list):
+        return [_read(b, g) for g in given]
+    if isinstance(given, tuple):
+        return tuple(_read(b, g) for g in given)
+    return given
+
+
+def _wrapped(result: Any) -> Any:
+    if isinstance(result, Value):
+        return Tensor(result)
+    if isinstance(result, (list, tuple)):
+        return type(result)(map(_wrapped, result))
+    return result
