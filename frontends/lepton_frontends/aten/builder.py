@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lepton_frontends.common.builder import FoldingBuilder
@@ -14,9 +15,13 @@ class AtenBuilder(FoldingBuilder):
 
     Attributes:
         op: the name of the operator at hand, for rules that lower several.
+        is_inner: whether this stands in a branch or a loop, whose values are not seen outside.
+        before_write: called with a tensor's cell before it changes.
     """
 
     op: str = ""
+    is_inner: bool = False
+    before_write: Callable[[Any], None] = staticmethod(lambda cell: None)
 
     def full(self, shape: Any, number: Any, dtype: DType) -> Value:
         """Return a tensor whose elements are all ``number``."""

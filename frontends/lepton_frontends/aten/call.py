@@ -8,12 +8,14 @@ it after the whole has changed computes the view anew (the functionalization of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from lepton_frontends.aten.builder import AtenBuilder
 from lepton_frontends.aten.rules import Rule, find_rule
 from lepton_frontends.common.errors import UnsupportedError
 from lepton_ir.ir.core import Value
+from lepton_ir.ir.types import TensorType
 
 Forward = Callable[[AtenBuilder, Value], Value]
 Backward = Callable[[AtenBuilder, Value, Value], Value]
@@ -42,42 +44,59 @@ class Tensor:
         base: the cell that this one is a view of, None for one with memory of its own.
     """
 
-    def __init__(self, value: Value, base: Tensor | None = None, forward: Forward | None = None,
-                 backward: Backward | None = None) -> None:  # fmt: skip
+    _writes = count(1)
+
+    def __init__(
+        self, value: Value, base: Tensor | None = None, forward: Forward | None = None, backward: Backward | None = None
+    ) -> None:
         self._value = value
         self.base = base
         self._forward = forward
         self._backward = backward
         self._version = base.version if base is not None else 0
-        self._own_version = 0
 
     @property
     def version(self) -> int:
-        """How often the memory has been written to."""
-        return self.base.version if self.base is not None else self._own_version
+        """A number that changes whenever the memory is written to."""
+        return self.base.version if self.base is not None else self._version
 
     @property
-    def kind(self) -> Any:
+    def root(self) -> Tensor:
+        """The cell whose memory this one shares."""
+        return self if self.base is None else self.base.root
+
+    @property
+    def type(self) -> TensorType:
         """The type of the tensor."""
         return self._value.tensor
 
     def read(self, b: AtenBuilder) -> Value:
         """Return the value of the moment."""
-        if self.base is not None and self._version != self.base.version:
-            assert self._forward is not None
-            self._value = self._forward(b, self.base.read(b))
-            self._version = self.base.version
-        return self._value
+        if self.base is None or self._version == self.base.version:
+            return self._value
+        assert self._forward is not None
+        value = self._forward(b, self.base.read(b))
+        if not b.is_inner:
+            # What is computed inside of a branch cannot be read after it.
+            self._value, self._version = value, self.base.version
+        return value
 
     def write(self, b: AtenBuilder, value: Value) -> None:
         """Put another value into the cell, and into what it is a view of."""
-        self._value = value
         if self.base is None:
-            self._own_version += 1
+            b.before_write(self)
+            self._value, self._version = value, next(self._writes)
             return
         assert self._backward is not None
         self.base.write(b, self._backward(b, self.base.read(b), value))
-        self._version = self.base.version
+
+    def state(self) -> tuple[Value, int]:
+        """Return what :meth:`restore` puts back."""
+        return self._value, self._version
+
+    def restore(self, state: tuple[Value, int]) -> None:
+        """Undo the writes since :meth:`state`."""
+        self._value, self._version = state
 
 
 def call(b: AtenBuilder, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
