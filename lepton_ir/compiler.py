@@ -46,6 +46,7 @@ class CompileOptions:
         dump_dir: folder for the IR after every pass.
         limits: how much memory and time the model may take.
         external_data_root: the folder of the files that the model keeps tensors in; the model's own where None.
+        inputs: what the inputs are, where the model does not say: "x:1x3x224x224:f32", "rate=16000".
     """
 
     target: Target
@@ -59,6 +60,7 @@ class CompileOptions:
     dump_dir: Path | None = None
     limits: Limits = field(default_factory=Limits)
     external_data_root: Path | None = None
+    inputs: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -67,6 +69,7 @@ class CompileOptions:
             "pipeline": self.pipeline,
             "dims": dict(self.dims),
             "seed": self.seed,
+            **({"inputs": list(self.inputs)} if self.inputs else {}),
         }
 
 
@@ -76,6 +79,7 @@ def import_model(
     *,
     limits: Limits | None = None,
     external_data_root: str | os.PathLike[str] | None = None,
+    inputs: Sequence[str] = (),
 ) -> Module:
     """Read a model file into Lepton IR, in import form.
 
@@ -84,6 +88,7 @@ def import_model(
         dims: sizes for symbolic dimensions, which become fixed.
         limits: how many nodes the model may have, and how many bytes a tensor.
         external_data_root: the folder of the files that the model keeps tensors in; the model's own by default.
+        inputs: what the inputs are, where the model does not say: "x:1x3x224x224:f32", "rate=16000".
 
     Raises:
         LeptonError: the file cannot be read, or holds unsupported operators (all of them are listed).
@@ -96,6 +101,8 @@ def import_model(
         settings |= {"expansion_budget": limits.nodes, "memory_budget": limits.memory}
     if external_data_root is not None:
         settings["external_data_root"] = external_data_root
+    if inputs:
+        settings["inputs"] = list(inputs)
     module = model.clone() if isinstance(model, Module) else load_model(model, **settings)
     insert_requirements(module)
     return module
@@ -126,6 +133,7 @@ def compile(
     dump_dir: str | os.PathLike[str] | None = None,
     limits: Limits | None = None,
     external_data_root: str | os.PathLike[str] | None = None,
+    inputs: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile a model.
@@ -145,6 +153,7 @@ def compile(
         dump_dir: a folder to write the IR after every pass to.
         limits: how much memory and time the model may take; see :class:`~lepton_ir.limits.Limits`.
         external_data_root: the folder of the files that the model keeps tensors in; the model's own by default.
+        inputs: what the inputs are, where the model does not say: "x:1x3x224x224:f32", "rate=16000".
         progress: called with the name of each phase as it begins.
 
     Returns:
@@ -166,6 +175,7 @@ def compile(
         Path(dump_dir) if dump_dir is not None else None,
         limits or Limits(),
         Path(external_data_root) if external_data_root is not None else None,
+        tuple(inputs),
     )
     return compile_with_report(model, options, progress or (lambda phase: None)).artifact
 
@@ -232,7 +242,13 @@ def _built(backend: Backend, module: Module, target: Target, progress: Progress)
 
 
 def _imported(model: str | os.PathLike[str] | Module, options: CompileOptions) -> Module:
-    return import_model(model, options.dims, limits=options.limits, external_data_root=options.external_data_root)
+    return import_model(
+        model,
+        options.dims,
+        limits=options.limits,
+        external_data_root=options.external_data_root,
+        inputs=options.inputs,
+    )
 
 
 def _unverifiable(artifact: Artifact, options: CompileOptions) -> str:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from os import PathLike, fspath
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.module import Module
@@ -22,6 +24,8 @@ from lepton_ir.ir.module import Module
 ENTRY_POINTS = "lepton.frontends"
 _IN_THE_SOURCE_TREE = "lepton_frontends"
 _HEAD = 64
+_PARTICULAR = {"inputs": "--input", "external_data_root": "--external-data-root"}
+"""Options that not every format takes, with what they are called on the command line."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Frontend:
         description: one line for listings.
         load: reads a file: ``load(path, **options)``.
         sniff: whether a file that begins with these bytes looks like this format.
+        options: the options that not every frontend takes, and this one does.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Frontend:
     description: str
     load: Callable[..., Module]
     sniff: Callable[[bytes], bool] = lambda head: False
+    options: frozenset[str] = frozenset()
 
 
 def _modules() -> Iterator[ModuleType]:
@@ -98,6 +104,44 @@ def select_frontend(path: str | PathLike[str], name: str | None = None) -> Front
     )
 
 
+def from_torch(module: Any, example_inputs: Sequence[Any], dynamic_shapes: Any = None, **options: Any) -> Module:
+    """Export a PyTorch module with torch.export, and read it into Lepton IR.
+
+    Args:
+        module: a ``torch.nn.Module``, or an ``ExportedProgram``.
+        example_inputs: what to export it with, in the order of its arguments.
+        dynamic_shapes: as ``torch.export.export`` takes them.
+        options: those of the torch.export frontend, such as ``dims={"s0": 1}``.
+
+    Raises:
+        LeptonError: PyTorch is not installed, or the module holds something that is not supported.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise LeptonError("PyTorch is not installed", help="pip install torch, or read an archive instead") from None
+    program = module
+    if not isinstance(module, torch.export.ExportedProgram):
+        program = torch.export.export(module, tuple(example_inputs), dynamic_shapes=dynamic_shapes)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.pt2"
+        torch.export.save(program, path)
+        return load_model(path, **options)
+
+
+def input_value(text: str) -> object:
+    """Return what the user gives an input as its one value: a number, true, false, none, or a string."""
+    known = {"true": True, "false": False, "none": None}
+    if text.lower() in known:
+        return known[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
 def load_model(path: str | PathLike[str], *, frontend: str | None = None, **options: object) -> Module:
     """Read a model file into Lepton IR.
 
@@ -109,4 +153,13 @@ def load_model(path: str | PathLike[str], *, frontend: str | None = None, **opti
     Raises:
         LeptonError: the file cannot be read or holds something that is not supported; all findings at once.
     """
-    return select_frontend(path, frontend).load(path, **options)
+    chosen = select_frontend(path, frontend)
+    strange = [o for o in _PARTICULAR if o in options and o not in chosen.options]
+    if strange:
+        raise LeptonError(
+            f"{_PARTICULAR[strange[0]]} does not apply to this model",
+            where=fspath(path),
+            why=f"{chosen.description} need no such thing",
+            help="leave it out",
+        )
+    return chosen.load(path, **options)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,11 @@ from lepton_ir.ir import DType, Function, Module, Operation, TensorType
 from lepton_ir.ir.dim import Dim, substitute, symbols
 from lepton_ir.ir.types import is_numeric
 from lepton_ir.limits import RAISE_MEMORY, Limits, human_size
-from lepton_ir.onnxruntime_process import CrashedError, RefusedError, Session
+from lepton_ir.reference_process import CrashedError, RefusedError, Session
 from lepton_ir.sampling import BATCH, LENGTHS, Reach, default_sizes, sample_inputs
 
 ONNX_RUNTIME = "ONNX Runtime"
+PYTORCH = "PyTorch"
 INTERPRETER = "the interpreter"
 _INTERPRETED_FLOPS = 5e10
 """What numpy does in a second at best."""
@@ -64,7 +66,7 @@ def input_names(module: Module) -> list[str]:
 
 
 class ReferenceRunner:
-    """Runs a model by ONNX Runtime where that is installed and takes the model, else by the interpreter.
+    """Runs a model by ONNX Runtime or PyTorch where that is installed and takes the model, else by the interpreter.
 
     A model that draws random numbers is run by the interpreter, too.
 
@@ -73,10 +75,17 @@ class ReferenceRunner:
         path: the model's file, or None.
         limits: how much memory and time running it may take.
         optimized: whether ONNX Runtime may rewrite the model.
+        fixed: the arguments of a TorchScript method that have one value; with them the file is trusted, and PyTorch,
+            which runs what it says, may open it.
     """
 
     def __init__(
-        self, module: Module, path: Path | None = None, limits: Limits | None = None, optimized: bool = True
+        self,
+        module: Module,
+        path: Path | None = None,
+        limits: Limits | None = None,
+        optimized: bool = True,
+        fixed: Mapping[str, Any] | None = None,
     ) -> None:
         self._module = module
         self._limits = limits or Limits()
@@ -86,10 +95,10 @@ class ReferenceRunner:
         self._deadline = time.monotonic() + self._seconds
         # ONNX Runtime draws other random numbers.
         drawn = any(isinstance(op, Operation) and op.is_random for op in module.walk())
-        self._session = (
-            None if path is None or drawn or not _is_exchanged(module) else _open_session(path, self._left(), optimized)
-        )
-        self.source = ONNX_RUNTIME if self._session is not None else INTERPRETER
+        self._session: Session | None = None
+        self.source = INTERPRETER
+        if path is not None and not drawn and _is_exchanged(module):
+            self._session, self.source = self._opened(path, optimized, fixed)
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> Reference:
         """Return the reference outputs for ``inputs``.
@@ -101,6 +110,20 @@ class ReferenceRunner:
         if arrays is None:
             arrays = self._interpret(inputs)
         return Reference(self.source, inputs, dict(zip(output_names(self._module), arrays, strict=True)))
+
+    def _opened(self, path: Path, optimized: bool, fixed: Mapping[str, Any] | None) -> tuple[Session | None, str]:
+        """Return a session of another implementation that takes the model, and its name."""
+        is_onnx = path.suffix.lower() == ".onnx"
+        needed = "onnxruntime" if is_onnx else "torch"
+        if not sys.executable or importlib.util.find_spec(needed) is None or (not is_onnx and fixed is None):
+            return None, INTERPRETER
+        names = {"inputs": input_names(self._module), "outputs": output_names(self._module), "fixed": fixed}
+        try:
+            session = Session(path, self._left(), optimized, None if is_onnx else names)
+        except (RefusedError, CrashedError, TimeoutError):
+            # Whatever ONNX Runtime or PyTorch cannot load, the interpreter judges.
+            return None, INTERPRETER
+        return session, ONNX_RUNTIME if is_onnx else PYTORCH
 
     def check_cost(self, sizes: Mapping[str, int]) -> None:
         """Check that running the model takes no more than the limits allow.
@@ -151,13 +174,14 @@ class ReferenceRunner:
         """Return ONNX Runtime's outputs, None where it crashes: then the interpreter takes its place."""
         assert self._session is not None
         feeds = dict(zip(self._session.inputs, inputs.values(), strict=False))
+        source = self.source
         try:
             found = self._session.run(feeds, self._left())
             # A model may name an output several times, which ONNX Runtime gives once.
             names = self._module.main.result_names
             return [found[name] for name in names] if set(names) <= found.keys() else list(found.values())
         except TimeoutError:
-            raise self._too_slow(ONNX_RUNTIME) from None
+            raise self._too_slow(source) from None
         except CrashedError:
             self._session, self.source = None, INTERPRETER
             return None
@@ -165,7 +189,7 @@ class ReferenceRunner:
             arrays = {name: a for name, a in inputs.items() if isinstance(a, np.ndarray)}
             shapes = ", ".join(f"{name}: {list(a.shape)}" for name, a in arrays.items())
             raise LeptonError(
-                "ONNX Runtime cannot run the model on generated inputs",
+                f"{source} cannot run the model on generated inputs",
                 where=self._module.main.location,
                 why=str(error),
                 help="give the sizes of the model's dynamic dimensions, --sample-dim (compile) or --dim (verify), or "
@@ -265,13 +289,3 @@ def _is_finite(array: object) -> bool:
         return all(map(_is_finite, array or ()))
     assert isinstance(array, np.ndarray)
     return array.size > 0 and (array.dtype.kind not in "fc" or bool(np.isfinite(array).all()))
-
-
-def _open_session(path: Path, seconds: float, optimized: bool) -> Session | None:
-    if path.suffix.lower() != ".onnx" or not has_onnxruntime() or not sys.executable:
-        return None
-    try:
-        return Session(path, seconds, optimized)
-    except (RefusedError, CrashedError, TimeoutError):
-        # Whatever ONNX Runtime cannot load, the interpreter judges.
-        return None

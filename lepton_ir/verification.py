@@ -363,11 +363,15 @@ def verify(
         reference = Reference("the golden pair", opened.golden.inputs, opened.golden.outputs)
         return VerifyReport(reference.source, compare_outputs(compiled(**reference.inputs), reference, tolerance), 1)
     from lepton_ir.compiler import import_model
+    from lepton_ir.frontend import input_value
 
-    module = import_model(model, limits=limits, external_data_root=external_data_root)
+    inputs = opened.manifest.options.get("inputs", ())
+    module = import_model(model, limits=limits, external_data_root=external_data_root, inputs=inputs)
+    fixed = dict(text.split("=", 1) for text in inputs if "=" in text)
 
     def runs_it(optimized: bool = True) -> ReferenceRunner:
-        return ReferenceRunner(module, None if isinstance(model, Module) else Path(model), limits, optimized)
+        path = None if isinstance(model, Module) else Path(model)
+        return ReferenceRunner(module, path, limits, optimized, {n: input_value(v) for n, v in fixed.items()})
 
     runner, runs = runs_it(), []
 

@@ -12,6 +12,7 @@ from lepton_ir.cli.options import (
     ArchOption,
     DimOption,
     ExternalDataRootOption,
+    InputOption,
     JsonOption,
     LoadOption,
     MaxMemoryOption,
@@ -25,6 +26,7 @@ from lepton_ir.cli.options import (
     parse_limits,
 )
 from lepton_ir.limits import MOST_NODES, MOST_SECONDS
+from lepton_ir.torch_model import NEXT
 
 if TYPE_CHECKING:
     from lepton_ir.artifact import Artifact
@@ -42,6 +44,7 @@ def compile(
     opt_level: OptLevelOption = 3,
     pipeline: Annotated[str | None, typer.Option("--pipeline", help="Passes as text instead of a -O level.")] = None,
     dim: DimOption = None,
+    input: InputOption = None,
     sample_dim: Annotated[
         list[str] | None, typer.Option("--sample-dim", help="Size that a dimension has in the verification.")
     ] = None,
@@ -67,6 +70,8 @@ def compile(
     `leptonc compile bert.onnx -o bert.lepton -mcpu=x86-64-v2 --dim S=128`
 
     `leptonc compile resnet50.onnx --target cuda --arch sm_90`
+
+    `leptonc compile model.pt --input 'x:Nx3x224x224:f32'`
     """
     from rich.markup import escape
 
@@ -92,6 +97,7 @@ def compile(
         dump_dir,
         parse_limits(max_memory, max_nodes, time_limit),
         external_data_root,
+        tuple(input or ()),
     )
     path = output or Path(model.name).with_suffix(".lepton")
     console = stderr()
@@ -119,6 +125,7 @@ def _summary(
         **artifact.manifest.statistics,
         "inputs": [str(s) for s in artifact.manifest.inputs],
         "outputs": [str(s) for s in artifact.manifest.outputs],
+        "state": _state(artifact),
         "target": dict(artifact.manifest.target),
         "verification": compilation.report.to_json() if compilation.report is not None else None,
         "unverified": compilation.unverified,
@@ -126,6 +133,12 @@ def _summary(
         "phases": {name: round(s, 3) for name, s in phases.items()},
         "peak_memory_bytes": peak_memory_bytes(),
     }
+
+
+def _state(artifact: Artifact) -> list[str]:
+    """Return the inputs that are attributes of the model, each with the output that it is before the next call."""
+    outputs = {s.name for s in artifact.manifest.outputs}
+    return [f"{s} (next: {s.name}{NEXT})" for s in artifact.manifest.inputs if s.name + NEXT in outputs]
 
 
 def _print_table(summary: dict[str, Any]) -> None:
@@ -142,6 +155,7 @@ def _print_table(summary: dict[str, Any]) -> None:
         "artifact": f"{summary['artifact']} ({human_bytes(summary['artifact_bytes'])})",
         "inputs": ", ".join(summary["inputs"]),
         "outputs": ", ".join(summary["outputs"]),
+        **({"state": ", ".join(summary["state"])} if summary["state"] else {}),
         "kernels": f"{summary['kernels']} functions, {summary['kernel_calls']} calls",
         "arithmetic": human_flops(flops) if isinstance(flops, int) else f"{flops} FLOP",
         "weights": human_bytes(summary["weight_bytes"]),

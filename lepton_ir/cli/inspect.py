@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from lepton_ir.cli.options import (
     DimOption,
     ExternalDataRootOption,
+    InputOption,
     JsonOption,
     MaxMemoryOption,
     MaxNodesOption,
@@ -26,6 +28,7 @@ def inspect(
     text: Annotated[str | None, typer.Option("--text", help="Print a text of an artifact, such as module.lir.")] = None,
     ir: Annotated[bool, typer.Option("--ir", help="Print the model as Lepton IR.")] = False,
     dim: DimOption = None,
+    input: InputOption = None,
     external_data_root: ExternalDataRootOption = None,
     max_memory: MaxMemoryOption = None,
     max_nodes: MaxNodesOption = MOST_NODES,
@@ -44,7 +47,8 @@ def inspect(
     if model.suffix == ".lepton":
         facts = _artifact_facts(model, text)
     else:
-        facts = _model_facts(model, parse_dims(dim), ir, parse_limits(max_memory, max_nodes), external_data_root)
+        limits = parse_limits(max_memory, max_nodes)
+        facts = _model_facts(model, parse_dims(dim), ir, limits, external_data_root, input or ())
     if facts is None:
         return
     if json:
@@ -73,14 +77,14 @@ def _artifact_facts(path: Path, text: str | None) -> dict[str, Any] | None:
 
 
 def _model_facts(
-    path: Path, dims: dict[str, int], ir: bool, limits: Limits, external_data_root: Path | None
+    path: Path, dims: dict[str, int], ir: bool, limits: Limits, external_data_root: Path | None, inputs: Sequence[str]
 ) -> dict[str, Any] | None:
     from lepton_ir.analysis.cost import flops
     from lepton_ir.compiler import host_operations, import_model
     from lepton_ir.reference import input_names, output_names
 
     try:
-        module = import_model(path, dims, limits=limits, external_data_root=external_data_root)
+        module = import_model(path, dims, limits=limits, external_data_root=external_data_root, inputs=inputs)
     except LeptonError as error:
         if len(error.diagnostics) == 1 and not str(error.diagnostics[0].where):
             raise

@@ -19,6 +19,12 @@ OptLevelOption = Annotated[int, typer.Option("-O", min=0, max=3, help="Optimizat
 DimOption = Annotated[
     list[str] | None, typer.Option("--dim", help="Size of a symbolic dimension, NAME=SIZE; may be repeated.")
 ]
+InputOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", help="What an input of a TorchScript model is: NAME:1x3x224x224:f32, or NAME=VALUE; may be repeated."
+    ),
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads; all cores unless given.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the generated input data.")]

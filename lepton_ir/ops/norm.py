@@ -264,7 +264,7 @@ def _normalized(b: Builder, x: Value, axes: tuple[int, ...], epsilon: float) -> 
 
 
 def _group_norm(x: Array, scale: Array, bias: Array, groups: int, epsilon: float) -> Array:
-    apart = x.reshape(x.shape[0], groups, -1)
+    apart = x.reshape(x.shape[0], groups, int(np.prod(x.shape[1:])) // groups)
     centered = apart - apart.mean(-1, keepdims=True)
     y = centered / np.sqrt(np.square(centered).mean(-1, keepdims=True) + x.dtype.type(epsilon))
     per_channel = [-1] + [1] * (x.ndim - 2)

@@ -11,8 +11,8 @@ from lepton_ir.diagnostics import Diagnostic, LeptonError
 from lepton_ir.ir import Builder, DType, Function, Module, TensorType
 from lepton_ir.ir.dim import DimError, floordiv, sym
 from lepton_ir.limits import Limits, type_problem
-from lepton_ir.onnxruntime_process import CrashedError, RefusedError, _Process
 from lepton_ir.reference import ReferenceRunner, sample_reference
+from lepton_ir.reference_process import CrashedError, RefusedError, _Process
 
 
 def types(*shapes):

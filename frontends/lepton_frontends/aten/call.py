@@ -8,6 +8,7 @@ it after the whole has changed computes the view anew (the functionalization of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from itertools import count
 from typing import Any
 
@@ -119,6 +120,8 @@ def call(b: AtenBuilder, name: str, args: Sequence[Any], kwargs: Mapping[str, An
         cell = args[0] if in_place else out
         if not isinstance(cell, Tensor) or not isinstance(result, Value):
             raise UnsupportedError(f"{name} writes to what is no tensor")
+        if in_place and rule.name in VIEWS:
+            return _turned(b, cell, rule, args, kwargs, result)
         whole = cell.read(b)
         value = b.convert(result, whole.tensor.dtype)
         if in_place and tuple(value.shape) != tuple(whole.shape):
@@ -136,6 +139,18 @@ def rule_of(name: str) -> tuple[Rule | None, bool]:
     if rule is None and name.endswith("_") and not name.endswith("__"):
         return find_rule(name[:-1]), True
     return rule, False
+
+
+def _turned(
+    b: AtenBuilder, cell: Tensor, rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any], result: Value
+) -> Tensor:
+    """Let a cell see the same memory in another way, as squeeze_ and transpose_ do."""
+    if cell.base is None:
+        cell.write(b, result)
+        return cell
+    view = _views(b, rule, [copy(cell), *args[1:]], kwargs, result)
+    vars(cell).update(vars(view))
+    return cell
 
 
 def _views(b: AtenBuilder, rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> Any:

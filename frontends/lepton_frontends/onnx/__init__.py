@@ -25,4 +25,11 @@ def _looks_like_onnx(head: bytes) -> bool:
     return len(head) > 4 and head[0] == 0x08 and head[1] < 0x40 and head[2] in (0x12, 0x1A, 0x22, 0x28, 0x3A, 0x42)
 
 
-FRONTEND = Frontend("onnx", (".onnx",), "ONNX models, opset 7 and newer", load, _looks_like_onnx)
+FRONTEND = Frontend(
+    "onnx",
+    (".onnx",),
+    "ONNX models, opset 7 and newer",
+    load,
+    _looks_like_onnx,
+    frozenset({"external_data_root"}),
+)

@@ -100,9 +100,11 @@ class Graph:
             return None
         if name == "item" or name == "_local_scalar_dense":
             return numbers.scalar_of(self.b, positional[0].read(self.b))
-        # Arguments that have their default are left out, so only names say which the others are.
-        keywords = {n: a for n, a, _ in args if n}
-        return call(self.b, name, positional if len(keywords) < len(args) else [], keywords)
+        if not all(n for n, _, _ in args):
+            return call(self.b, name, positional, {n: a for n, a, kind in args if n and kind == 2})
+        # Arguments that have their default are left out, so only names say which the others are; in-place operators
+        # and views know their tensor as the first.
+        return call(self.b, name, [a for _, a, _ in args[:1]], {n: a for n, a, _ in args[1:]})
 
     def _name_of(self, target: str) -> str:
         namespace, name = target.removeprefix(_ATEN).split(".")[:2]
@@ -131,6 +133,8 @@ class Graph:
     # Names and arguments
 
     def _bind(self, outputs: Sequence[Mapping[str, Any]], result: Any) -> None:
+        if result is None:
+            return
         if len(outputs) == 1 and "as_tensors" in outputs[0]:
             outputs = [{"as_tensor": t} for t in outputs[0]["as_tensors"]]
             results = [FAILED] * len(outputs) if result is FAILED else list(result)
@@ -207,8 +211,11 @@ class Graph:
         return results
 
     def _cond(self, args: Sequence[Mapping[str, Any]]) -> Any:
-        condition = numbers.truth(self.b, self._argument(args[0]))
+        given = self._argument(args[0])
+        condition = FAILED if given is FAILED else numbers.truth(self.b, given)
         operands = self._argument(args[3])
+        if _has_failed([condition, operands]):
+            return FAILED
         graphs = [a["as_graph"]["graph"] for a in args[1:3]]
         if not isinstance(condition, Scalar):
             return self._called(self.b, graphs[0 if condition else 1], operands)
@@ -235,6 +242,8 @@ class Graph:
     def _while(self, args: Sequence[Mapping[str, Any]]) -> Any:
         condition, body = (a["as_graph"]["graph"] for a in args[:2])
         carried, more = self._argument(args[2]), self._argument(args[3]) if len(args) > 3 else []
+        if _has_failed([carried, more]):
+            return FAILED
         start = [_value(self.b, v) for v in carried]
         begins = self._called(self.b, condition, [*carried, *more])
         block = Block([TensorType((), DType.I64), *(v.type for v in start)])

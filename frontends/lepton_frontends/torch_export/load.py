@@ -187,7 +187,7 @@ class _Import:
         if min((*shape, *strides, offset), default=0) < 0 or not isinstance(reach, int) or reach >= len(memory):
             raise _damaged(self.archive, f"the tensor in {record} reaches beyond its {len(memory)} numbers")
         found = np.lib.stride_tricks.as_strided(memory[offset:], shape, [s * item for s in strides], writeable=False)
-        return np.ascontiguousarray(found)
+        return np.array(found, order="C") if not found.flags.c_contiguous else found
 
     def _ranges(self) -> None:
         """Have the program check the ranges that the model was exported for."""

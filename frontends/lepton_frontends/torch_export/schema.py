@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lepton_frontends.common.errors import UnsupportedError
+from lepton_frontends.common.places import is_pytorch
 from lepton_ir.ir.dim import Dim, dmax, dmin, sym
 from lepton_ir.ir.location import Location
 from lepton_ir.ir.types import DType, TensorType
@@ -108,7 +109,7 @@ def place_of(node: Mapping[str, Any], file: str) -> Location:
     """Return where a node came from: the Python line of the user's model, and the module that it stands in."""
     metadata = node.get("metadata") or {}
     frames = _FRAME.findall(str(metadata.get("stack_trace", "")))
-    own = [f for f in frames if "/torch/" not in f[0] and not f[0].startswith(("<", "torch/"))]
+    own = [f for f in frames if not is_pytorch(f[0])]
     stack = str(metadata.get("nn_module_stack", "")).split(";")[-1].split(",")
     path = stack[1] if len(stack) > 2 and not stack[1].startswith("_empty") else ""
     name = str(node.get("name") or str(node.get("target", "")).split(".")[-2:][0])

@@ -19,4 +19,6 @@ def load(path: str | PathLike[str], **options: Any) -> Module:
     return load_torchscript(path, **options)
 
 
-FRONTEND = Frontend("torchscript", (".pt", ".pth", ".ptl", ".jit", ".ts"), "TorchScript archives", load)
+FRONTEND = Frontend(
+    "torchscript", (".pt", ".pth", ".ptl", ".jit", ".ts"), "TorchScript archives", load, options=frozenset({"inputs"})
+)

@@ -90,7 +90,7 @@ def _run_what_is_left(i: Interpreter, condition: Value, s: If, ways: Sequence[_W
 
 def _tried(i: Interpreter, work: Callable[[], None], block: Block | None = None) -> _Way:
     """Run something in a block of its own, note what it leaves, and take it back."""
-    block = block or Block()
+    block = Block() if block is None else block
     outer, names = i.b, dict(i.frame.names)
     inner = outer.inner(block)
     inner.is_inner, inner.before_write, inner.op = True, outer.before_write, outer.op

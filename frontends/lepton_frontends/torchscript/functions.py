@@ -46,9 +46,12 @@ def append(i: Interpreter, items: list[Any], item: Any) -> list[Any]:
 
 
 @plain("extend")
-def extend(i: Interpreter, items: list[Any], more: list[Any]) -> None:
+def extend(i: Interpreter, items: list[Any], more: list[Any]) -> list[Any]:
+    if len(items) + len(more) > _LONGEST:
+        raise UnsupportedError("a list becomes too long")
     i.note(items)
     items.extend(more)
+    return items
 
 
 @plain("insert")
@@ -285,11 +288,9 @@ def add(i: Interpreter, a: Any, b: Any) -> Any:
     if numbers.is_number(a):
         return numbers.compute(i.b, "add", a, b)
     if i.function.endswith("add_") and isinstance(a, list):
-        i.note(a)
-        a.extend(b)
-        return a
-    if isinstance(a, str) and len(a) + len(b) > _LONGEST:
-        raise UnsupportedError("it makes a string that is too long")
+        return extend(i, a, b)
+    if len(a) + len(b) > _LONGEST:
+        raise UnsupportedError("a string or list becomes too long")
     return a + b
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lepton_ir.diagnostics import LeptonError
+from lepton_ir.frontend import input_value
 from lepton_ir.ir.dim import Dim, sym
 from lepton_ir.ir.types import DType, TensorType
 
@@ -33,7 +34,7 @@ class Fixed:
 InputSpec = TensorType | Fixed
 
 
-def parse_inputs(given: Sequence[str] | Mapping[str, str]) -> dict[str, InputSpec]:
+def parse_inputs(given: Sequence[str] | Mapping[str, str], file: str) -> dict[str, InputSpec]:
     """Return what the options ``--input`` say, by name.
 
     Raises:
@@ -46,35 +47,23 @@ def parse_inputs(given: Sequence[str] | Mapping[str, str]) -> dict[str, InputSpe
     for text in texts:
         name, fixed, value = text.partition("=")
         if fixed and ":" not in name:
-            found[name] = Fixed(_value(value))
+            found[name] = Fixed(input_value(value))
             continue
         name, _, rest = text.partition(":")
-        found[name] = _tensor(text, rest)
+        found[name] = _tensor(text, rest, file)
     return found
 
 
-def _value(text: str) -> Any:
-    known = {"true": True, "false": False, "none": None}
-    if text.lower() in known:
-        return known[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _tensor(text: str, rest: str) -> TensorType:
+def _tensor(text: str, rest: str, file: str) -> TensorType:
     match = _SPEC.match(rest)
     dtypes = {d.value: d for d in DType}
     if match is None or match["dtype"] not in dtypes:
-        raise LeptonError(f"the input {text!r} cannot be read", help=f"write it as {FORM}")
+        raise LeptonError(f"the input {text!r} cannot be read", file, help=f"write it as {FORM}")
     sizes = [s for s in (match["shape"] or "").split("x") if s]
     shape: list[Dim] = []
     for size in sizes:
         if not size.isdigit() and not _NAME.match(size):
-            raise LeptonError(f"the input {text!r} cannot be read", why=f"{size!r} is no size", help=f"write {FORM}")
+            raise LeptonError(f"the input {text!r} cannot be read", file, f"{size!r} is no size", help=f"write {FORM}")
         shape.append(int(size) if size.isdigit() else sym(size))
     return TensorType(tuple(shape), dtypes[match["dtype"]])
 

@@ -160,6 +160,9 @@ class Interpreter:
     def _guarded(self, statement: Node) -> None:
         try:
             self._statement(statement)
+        except ModelRaisesError as error:
+            error.where = error.where or self.b.location
+            raise
         except UnsupportedError as error:
             self._fail(error.reason, error.help)
         except InferenceError as error:

@@ -66,7 +66,7 @@ def load_torchscript(
     try:
         program = Program(archive)
         importer = ImportState(archive.name, memory=memory, budget=expansion_budget)
-        return _Import(program, importer, method, parse_inputs(inputs or ()), dims or {}).module()
+        return _Import(program, importer, method, parse_inputs(inputs or (), archive.name), dims or {}).module()
     except RecursionError:
         raise LeptonError(
             "the archive's code is nested too deeply", archive.name, help="export the model again, or do not trust it"
@@ -129,7 +129,7 @@ class _Import:
         except ModelRaisesError as error:
             raise LeptonError(
                 "the model raises an error for these inputs",
-                self.interpreter.b.location,
+                error.where or self.program.archive.name,
                 error.message,
                 f"check the inputs: {FORM}",
             ) from None

@@ -40,6 +40,7 @@ from lepton_frontends.torchscript.syntax import (
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.location import Location
 
+_LONGEST_NUMBER = 60
 _DEEPEST = 90
 """Expressions and statements inside of each other; each takes about five of Python's thousand frames."""
 
@@ -76,8 +77,9 @@ class _Build(Transformer_NonRecursive):
 
     def number(self, meta: Any, c: list[Any]) -> Literal:
         text = str(c[0])
-        value = ast.literal_eval(text) if len(text) < 400 else float(text)
-        return self._make(Literal, meta, value)
+        if len(text) > _LONGEST_NUMBER:
+            raise ValueError(f"a number of {len(text)} digits")
+        return self._make(Literal, meta, ast.literal_eval(text))
 
     def string(self, meta: Any, c: list[Any]) -> Literal:
         return self._make(Literal, meta, "".join(ast.literal_eval(str(s)) for s in c))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lepton_frontends.common.archive import Archive
+from lepton_frontends.common.places import is_pytorch
 from lepton_frontends.torchscript.parser import parse
 from lepton_frontends.torchscript.syntax import ClassDef, File, FunctionDef
 from lepton_frontends.torchscript.unpickle import ScriptObject, StoredTensor, unpickle
@@ -164,6 +165,6 @@ def _location(text: str, file: str, first: int, start: int) -> Location:
     if file:
         return Location(file, line=int(first) + text.count("\n", 0, start))
     frames = [m for m in map(_FRAME.match, text.splitlines()) if m]
-    own = [m for m in frames if "/torch/" not in m[1]]
+    own = [m for m in frames if not is_pytorch(m[1])]
     frame = next(iter(own or frames), None)
     return Location() if frame is None else Location(frame[1], line=int(frame[2]))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from lepton_ir.ir.location import Location
+
 
 class ModelRaisesError(Exception):
     """The model's own code raises an error.
 
     Attributes:
         message: its text.
+        where: the place in the model, set as it is raised.
     """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+        self.where: Location | None = None
 
 
 class ReturnedError(Exception):

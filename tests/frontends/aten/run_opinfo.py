@@ -78,9 +78,6 @@ def judge(op, sample, pre_dispatch, compiled, outcome):
     except (UnsupportedError, InferenceError, LeptonError) as error:
         outcome.add("refused", f"{getattr(error, 'reason', error)}")
         return
-    except (KeyError, torch.fx.experimental.proxy_tensor.GuardOnDataDependentSymNode) as error:
-        outcome.add("untraceable", repr(error)[:150])
-        return
     except Exception as error:
         outcome.add("crash", f"{type(error).__name__}: {error}"[:300])
         return

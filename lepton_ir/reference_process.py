@@ -1,6 +1,6 @@
-"""ONNX Runtime in a process of its own.
+"""ONNX Runtime, or PyTorch, in a process of its own.
 
-A strange model may crash ONNX Runtime, or keep it busy for ever, and neither must happen to the compiler. So models
+A strange model may crash either, or keep it busy for ever, and neither must happen to the compiler. So models
 are run in a child process, which is ended when its time is over. Messages are a length, a JSON object and the bytes
 of arrays; the child's answers are read as data only.
 """
@@ -25,8 +25,9 @@ from typing import IO, Any
 import numpy as np
 
 from lepton_ir.ir.types import DType
+from lepton_ir.torch_model import TorchModel
 
-_START = "from lepton_ir.onnxruntime_process import serve; serve()"
+_START = "from lepton_ir.reference_process import serve; serve()"
 _idle: list[_Process] = []
 
 
@@ -35,27 +36,31 @@ class CrashedError(RuntimeError):
 
 
 class RefusedError(RuntimeError):
-    """ONNX Runtime raised an error: its message."""
+    """ONNX Runtime or PyTorch raised an error: its message."""
 
 
 class Session:
-    """A model in ONNX Runtime.
+    """A model in ONNX Runtime or, where it is no ONNX model, in PyTorch.
 
     Args:
         path: the model's file.
         seconds: how long loading it may take.
         optimized: whether ONNX Runtime may rewrite the graph; its numbers are rounded otherwise where it may not.
+        torch: for PyTorch, the compiled model's "inputs" and "outputs" and the "fixed" arguments.
 
     Raises:
-        RefusedError: ONNX Runtime does not take the model.
+        RefusedError: ONNX Runtime or PyTorch does not take the model.
         CrashedError: it did not survive it.
         TimeoutError: the time is over.
     """
 
-    def __init__(self, path: Path, seconds: float, optimized: bool = True) -> None:
+    def __init__(
+        self, path: Path, seconds: float, optimized: bool = True, torch: Mapping[str, Any] | None = None
+    ) -> None:
         self._process = _take()
         weakref.finalize(self, _give_back, self._process)
-        answer, _ = self._process.ask({"open": os.fspath(path), "optimized": optimized}, (), seconds)
+        question = {"open": os.fspath(path), "optimized": optimized, "torch": torch}
+        answer, _ = self._process.ask(question, (), seconds)
         self.inputs: list[str] = [str(name) for name in answer["inputs"]]
         self.outputs: list[str] = [str(name) for name in answer["outputs"]]
 
@@ -198,9 +203,16 @@ def serve() -> None:
         answer: dict[str, Any] = {}
         try:
             if "open" in question:
-                session = _opened(question["open"], question["optimized"])
-                names = [[v.name for v in values] for values in (session.get_inputs(), session.get_outputs())]
+                torch = question["torch"]
+                session = _opened(question["open"], question["optimized"]) if torch is None else _in_torch(question)
+                names = (
+                    [[v.name for v in values] for values in (session.get_inputs(), session.get_outputs())]
+                    if (torch is None)
+                    else [torch["inputs"], torch["outputs"]]
+                )
                 answer = {"inputs": names[0], "outputs": names[1]}
+            elif "run" in question and isinstance(session, TorchModel):
+                outputs = session.run(arrays)
             elif "run" in question:
                 outputs = session.run(None, dict(zip(question["run"], arrays, strict=True)))
                 unusual = next((o for o in outputs if not isinstance(o, np.ndarray)), None)
@@ -212,6 +224,10 @@ def serve() -> None:
             # ONNX Runtime's exceptions share no narrower base class.
             outputs, answer = [], {"error": (str(error).strip().splitlines() or [type(error).__name__])[0]}
         _send(answers, answer, outputs)
+
+
+def _in_torch(question: Mapping[str, Any]) -> TorchModel:
+    return TorchModel(question["open"], **question["torch"])
 
 
 def _opened(path: str, optimized: bool) -> Any:
