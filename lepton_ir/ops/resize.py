@@ -106,7 +106,7 @@ class Resize(Operation):
 
     def scale(self, i: int, before: int, after: int) -> float:
         """Return how many elements of the result stand for one of x, along spatial axis ``i``."""
-        return float(np.float32(self.scales[i])) if self.scales else after / before
+        return self.scales[i] if self.scales else after / before
 
     def coordinates(self, i: int, before: int, after: int) -> Array:
         """Return the place in x of every element of the result along spatial axis ``i``."""

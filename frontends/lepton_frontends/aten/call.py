@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any
 
 from lepton_frontends.aten.builder import AtenBuilder
+from lepton_frontends.aten.quantized import TAKES_QUANTIZED, call_quantized, quantized_in
 from lepton_frontends.aten.rules import Rule, find_rule
 from lepton_frontends.common.errors import UnsupportedError
 from lepton_ir.ir.core import Value
@@ -115,7 +116,10 @@ def call(b: AtenBuilder, name: str, args: Sequence[Any], kwargs: Mapping[str, An
     out = kwargs.get("out")
     plain = {k: _read(b, v) for k, v in kwargs.items() if k != "out"}
     b.op = rule.name
-    result = rule.call(b, [_read(b, a) for a in args], plain)
+    given = [_read(b, a) for a in args]
+    if any(map(quantized_in, given)) and "::" not in rule.name and rule.name not in TAKES_QUANTIZED:
+        return call_quantized(b, rule, in_place, given, plain)
+    result = rule.call(b, given, plain)
     if in_place or isinstance(out, Tensor):
         cell = args[0] if in_place else out
         if not isinstance(cell, Tensor) or not isinstance(result, Value):
@@ -135,10 +139,12 @@ def call(b: AtenBuilder, name: str, args: Sequence[Any], kwargs: Mapping[str, An
 
 def rule_of(name: str) -> tuple[Rule | None, bool]:
     """Return the rule of an operator, and whether the name means its in-place form."""
+    in_place = name.endswith("_") and not name.endswith("__")
     rule = find_rule(name)
-    if rule is None and name.endswith("_") and not name.endswith("__"):
-        return find_rule(name[:-1]), True
-    return rule, False
+    # A few in-place forms take other arguments, and have a rule of their own.
+    if rule is None and in_place:
+        rule = find_rule(name[:-1])
+    return rule, in_place
 
 
 def _turned(

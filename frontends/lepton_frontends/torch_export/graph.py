@@ -12,6 +12,7 @@ from lepton_frontends.aten.rules import Scalar
 from lepton_frontends.aten.types import tensor_of
 from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.common.runtime_dims import fresh_dims
+from lepton_frontends.torch_export.arguments import schema_of
 from lepton_frontends.torch_export.schema import dtype_of, place_of
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.core import Block, Region, Value
@@ -102,9 +103,11 @@ class Graph:
             return numbers.scalar_of(self.b, positional[0].read(self.b))
         if not all(n for n, _, _ in args):
             return call(self.b, name, positional, {n: a for n, a, kind in args if n and kind == 2})
-        # Arguments that have their default are left out, so only names say which the others are; in-place operators
-        # and views know their tensor as the first.
-        return call(self.b, name, [a for _, a, _ in args[:1]], {n: a for n, a, _ in args[1:]})
+        named = {n: a for n, a, _ in args}
+        schema = schema_of(target.removeprefix(_ATEN))
+        # In-place operators and views know their tensor as the first.
+        ordered, rest = schema.bind(named) if schema else (positional[:1], {n: a for n, a, _ in args[1:]})
+        return call(self.b, name, ordered, rest)
 
     def _name_of(self, target: str) -> str:
         namespace, name = target.removeprefix(_ATEN).split(".")[:2]

@@ -348,8 +348,14 @@ def data(i: Interpreter, x: Any) -> Any:
     return x
 
 
-@plain("prim.is_cuda", "prim.is_quantized", "prim.is_sparse", "prim.requires_grad", "prim.is_meta", "prim.is_mkldnn",
-       "is_grad_enabled", "is_scripting_false", "is_autocast_enabled", "is_autocast_cpu_enabled")  # fmt: skip
+@plain("prim.type")
+def device_type(i: Interpreter, x: Any) -> str:
+    return "cpu"
+
+
+@plain("prim.is_cuda", "prim.is_nested", "prim.is_quantized", "prim.is_sparse", "prim.requires_grad", "prim.is_meta",
+       "prim.is_mkldnn",
+       "is_grad_enabled", "is_autocast_enabled", "is_autocast_cpu_enabled")  # fmt: skip
 def never(i: Interpreter, *_: Any) -> bool:
     return False
 

@@ -102,6 +102,17 @@ class Interpreter:
         self._journals: list[Journal] = []
         self._frames: list[Frame] = []
 
+    def restore(self, owners: Sequence[ScriptObject]) -> None:
+        """Have objects that were saved as a state, as modules with packed weights are, take it up again."""
+        for owner in reversed(owners):
+            code = self.program.method(owner.type, "__setstate__")
+            if owner.state is None or code is None or isinstance(owner.state, dict):
+                continue
+            path = self.objects.path(owner)
+            state = self.objects.loaded(owner.state, f"{path}.state" if path else "state")
+            self.invoke(code, [owner, state], {}, path)
+        self.written.clear()
+
     @property
     def frame(self) -> Frame:
         """The call at hand."""

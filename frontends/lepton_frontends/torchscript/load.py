@@ -11,13 +11,13 @@ from lepton_frontends.aten.call import Tensor
 from lepton_frontends.aten.rules import Scalar
 from lepton_frontends.aten.types import tensor_of
 from lepton_frontends.common.archive import Archive
-from lepton_frontends.common.errors import TooLargeError, merged
+from lepton_frontends.common.errors import TooLargeError, UnsupportedError, merged
 from lepton_frontends.common.state import ImportState, erase_unused
 from lepton_frontends.torchscript.inputs import FORM, Fixed, InputSpec, described, parse_inputs
 from lepton_frontends.torchscript.interpreter import Frame, Interpreter
 from lepton_frontends.torchscript.program import Code, Program
 from lepton_frontends.torchscript.signals import ModelRaisesError
-from lepton_frontends.torchscript.stateful import State, after, give, kinds, results
+from lepton_frontends.torchscript.stateful import State, after, give, kinds, objects, results
 from lepton_frontends.torchscript.syntax import Display, Index, Name, Node, Parameter
 from lepton_frontends.torchscript.unpickle import StoredTensor
 from lepton_ir.diagnostics import LeptonError
@@ -58,6 +58,11 @@ def load_torchscript(
     """
     memory = default_memory() if memory_budget is None else memory_budget
     archive = Archive(path, memory)
+    if "archive_format" in archive:
+        raise LeptonError(
+            "the archive is one of torch.export", archive.name, "it says so in its record archive_format",
+            "give the file a name that ends in .pt2",
+        )  # fmt: skip
     if "constants.pkl" not in archive and not archive.names("code/"):
         raise LeptonError(
             "the archive holds no TorchScript", archive.name, "it has no code; a state dictionary holds weights only",
@@ -122,9 +127,10 @@ class _Import:
         )  # fmt: skip
 
     def _run(self, state: State) -> Any:
-        arguments = self._arguments()
-        give(self.interpreter, self.main.body, state)
         try:
+            self.interpreter.restore(objects(self.program.root))
+            arguments = self._arguments()
+            give(self.interpreter, self.main.body, state)
             return self.interpreter.invoke(self.code, [self.program.root, *arguments], {})
         except ModelRaisesError as error:
             raise LeptonError(
@@ -132,6 +138,10 @@ class _Import:
                 error.where or self.program.archive.name,
                 error.message,
                 f"check the inputs: {FORM}",
+            ) from None
+        except UnsupportedError as error:
+            raise LeptonError(
+                "the model cannot be imported", self.program.archive.name, error.reason, error.help
             ) from None
         except TooLargeError:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,14 +12,17 @@ import numpy as np
 from lepton_frontends.aten import numbers
 from lepton_frontends.aten.builder import AtenBuilder
 from lepton_frontends.aten.call import Tensor
+from lepton_frontends.aten.quantized import PackedParams, QuantizedTensor
 from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.common.state import ImportState
+from lepton_frontends.torchscript.packed import is_packed, unpacked
 from lepton_frontends.torchscript.program import Program
 from lepton_frontends.torchscript.state import MISSING
 from lepton_frontends.torchscript.syntax import Attribute, Display, Index, Name, Node
 from lepton_frontends.torchscript.unpickle import ScriptObject, StoredTensor
 from lepton_ir.ir.constant import Constant
-from lepton_ir.ir.core import Block
+from lepton_ir.ir.core import Block, Value
+from lepton_ir.ir.types import DType
 
 if TYPE_CHECKING:
     from lepton_frontends.torchscript.interpreter import Interpreter
@@ -62,6 +66,7 @@ class Objects:
         self._tensors: dict[int, Tensor] = {}
         self._names: dict[int, str] = {}
         self._first: dict[int, Any] = {}
+        self._packed: dict[int, PackedParams] = {}
         self._given: dict[str, Tensor] = {}
         self._name(program.root, "")
 
@@ -110,11 +115,18 @@ class Objects:
     def loaded(self, value: Any, name: str, folder: str = "data") -> Any:
         """Return what the archive holds with its tensors as constants."""
         if isinstance(value, StoredTensor):
+            if value.quantizer is not None:
+                return self._quantized(value, name, folder)
             if id(value) not in self._tensors:
-                tensor = self._given.get(name) or self._constant(value, name, folder)
+                tensor = self._given.get(name) or Tensor(self._constant(value, name, folder))
                 self._tensors[id(value)], self._names[id(value)] = tensor, name
                 self._first[id(value)] = tensor.state()
             return self._tensors[id(value)]
+        if is_packed(value):
+            if id(value) not in self._packed:
+                read = partial(self.loaded, name=name, folder=folder)
+                self._packed[id(value)] = unpacked(self._builder(), value, read)
+            return self._packed[id(value)]
         if isinstance(value, list) and any(isinstance(v, (StoredTensor, list, tuple, dict)) for v in value):
             value[:] = [self.loaded(v, f"{name}.{i}", folder) for i, v in enumerate(value)]
         elif isinstance(value, dict):
@@ -123,15 +135,31 @@ class Objects:
             return tuple(self.loaded(v, f"{name}.{i}", folder) for i, v in enumerate(value))
         return value
 
-    def _constant(self, stored: StoredTensor, name: str, folder: str) -> Tensor:
-        if stored.quantizer is not None:
-            raise UnsupportedError(f"reads the quantized tensor {name} by itself")
-        array = self.program.array(stored, folder)
+    def _quantized(self, stored: StoredTensor, name: str, folder: str) -> QuantizedTensor:
+        """Return a quantized tensor: integers with their scale and zero point, for all of it or for each channel."""
+        kind, *parameters = stored.quantizer
+        value = self._constant(stored, name, folder)
+        b = self._builder()
+        if str(kind) == "torch.per_tensor_affine":
+            scale, zero_point = (b.const(p, dtype=t) for p, t in zip(parameters, (DType.F32, DType.I64), strict=True))
+            return QuantizedTensor(value, scale, zero_point)
+        if str(kind) != "torch.per_channel_affine":
+            raise UnsupportedError(f"reads the tensor {name}, which is quantized by {kind}")
+        arrays = [self.program.array(p, folder) for p in parameters[:2]]
+        scales, zero_points = (b.const(a, dtype=t) for a, t in zip(arrays, (DType.F32, DType.I64), strict=True))
+        return QuantizedTensor(value, scales, zero_points, int(parameters[2]))
+
+    def _builder(self) -> AtenBuilder:
+        """Return a builder at the beginning of the program."""
         b = AtenBuilder(self._block, self._importer)
         b.before = self._block.first
+        return b
+
+    def _constant(self, stored: StoredTensor, name: str, folder: str) -> Value:
+        array = self.program.array(stored, folder)
         if any(isinstance(s, int) and s != w for s, w in zip(array.strides, _dense_strides(array), strict=True)):
             array = np.ascontiguousarray(array)
-        return Tensor(b.const(Constant(array, name)))
+        return self._builder().const(Constant(array, name))
 
     def make(self, interpreter: Interpreter, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Return an object of a class that is called like a function: a named tuple; None where it is none."""

@@ -77,7 +77,7 @@ def _moves(known: TensorType | Constant | None, value: Any) -> bool:
 def give(interpreter: Interpreter, block: Block, state: State) -> dict[str, Value]:
     """Set the attributes to arguments of the block, or to their constants; return the arguments by place."""
     arguments: dict[str, Value] = {}
-    owners = {interpreter.objects.path(o): o for o in _objects(interpreter.program.root)}
+    owners = {interpreter.objects.path(o): o for o in objects(interpreter.program.root)}
     for place, kind in state.items():
         path, _, name = place.rpartition(".")
         owner = owners.get(path)
@@ -96,7 +96,7 @@ def give(interpreter: Interpreter, block: Block, state: State) -> dict[str, Valu
     return arguments
 
 
-def _objects(root: ScriptObject) -> list[ScriptObject]:
+def objects(root: ScriptObject) -> list[ScriptObject]:
     found, todo = [], [root]
     seen: set[int] = set()
     while todo:

@@ -66,7 +66,7 @@ class _Resize:
     def _scale(self, n: int, axis: int) -> Expr:
         """Return how many elements of the result stand for one of x."""
         if self.op.scales:
-            return _number(float(np.float32(self.op.scales[n])))
+            return _number(self.op.scales[n])
         return _real(self.after[axis]) / _real(self.before[axis])
 
     def _coordinate(self, n: int, axis: int, i: Expr) -> Expr:

@@ -48,6 +48,11 @@ def mish(b: AtenBuilder, self: Value) -> Value:
     return b.mish(self)
 
 
+@aten_op("leaky_relu")
+def leaky_relu(b: AtenBuilder, self: Value, negative_slope: Any = 0.01) -> Value:
+    return b.leaky_relu(self, alpha=float(number_of(negative_slope, "slope")))
+
+
 @aten_op("elu")
 def elu(b: AtenBuilder, self: Value, alpha: Any = 1, scale: Any = 1, input_scale: Any = 1) -> Value:
     """scale * (x where x > 0, else alpha * (exp(input_scale * x) - 1))."""
@@ -62,7 +67,8 @@ def elu(b: AtenBuilder, self: Value, alpha: Any = 1, scale: Any = 1, input_scale
 
 @aten_op("selu")
 def selu(b: AtenBuilder, self: Value) -> Value:
-    return b.selu(self)
+    # The operator's own constants are those of f32.
+    return b.selu(self, alpha=1.6732632423543772, gamma=1.0507009873554805)
 
 
 @aten_op("celu")
@@ -78,12 +84,15 @@ def gelu(b: AtenBuilder, self: Value, *, approximate: str = "none") -> Value:
 @aten_op("softplus")
 def softplus(b: AtenBuilder, self: Value, beta: Any = 1, threshold: Any = 20) -> Value:
     """log(1 + exp(beta x)) / beta; x itself where beta x is beyond the threshold."""
-    factor = number_of(beta, "beta")
+    factor, edge = number_of(beta, "beta"), number_of(threshold, "threshold")
     scaled = self if factor == 1 else b.mul(self, b.like(self, factor))
     y = b.softplus(scaled)
     if factor != 1:
         y = b.div(y, b.like(self, factor))
-    return b.where(b.gt(scaled, b.like(self, number_of(threshold, "threshold"))), self, y)
+    if factor > 0 and edge >= 20 and self.tensor.dtype is not DType.F64:
+        # Beyond 20 both are the same number in f32.
+        return y
+    return b.where(b.gt(scaled, b.like(self, edge)), self, y)
 
 
 @aten_op("softshrink")

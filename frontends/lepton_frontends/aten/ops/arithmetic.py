@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from lepton_frontends.aten.builder import AtenBuilder
+from lepton_frontends.aten.ops.opmath import rounded_once
 from lepton_frontends.aten.rules import Scalar, aten_op
 from lepton_frontends.aten.types import Number, number_of, promoted, result_type, tensor_of
 from lepton_frontends.common.errors import UnsupportedError
@@ -15,6 +17,10 @@ from lepton_ir.ir.types import DType
 Operand: TypeAlias = "Value | Number"
 
 
+def _is_wide(dtype: DType) -> bool:
+    return dtype in (DType.F32, DType.F64)
+
+
 def _is_bool(x: Value) -> bool:
     return x.tensor.dtype is DType.BOOL
 
@@ -22,15 +28,24 @@ def _is_bool(x: Value) -> bool:
 @aten_op("add")
 def add(b: AtenBuilder, self: Operand, other: Operand, alpha: Number = 1) -> Value:
     x, y = promoted(b, self, other)
-    if alpha != 1:
-        y = b.mul(y, tensor_of(b, alpha, x.tensor.dtype))
-    return b.or_(x, y) if _is_bool(x) else b.add(x, y)
+    if _is_bool(x):
+        return b.or_(x, y if alpha == 1 else b.and_(y, tensor_of(b, alpha, DType.BOOL)))
+    return b.add(x, y) if alpha == 1 else _scaled(b, b.add, x, y, alpha)
+
+
+def _scaled(b: AtenBuilder, combine: Callable[..., Value], x: Value, y: Value, factor: Number) -> Value:
+    """Return x combined with factor * y, for floats rounded once."""
+
+    def compute(x: Value, y: Value) -> Value:
+        return combine(x, b.mul(y, tensor_of(b, factor, y.tensor.dtype)))
+
+    return rounded_once(b, compute, x, y) if x.tensor.dtype.is_float else compute(x, y)
 
 
 @aten_op("sub", "subtract")
 def sub(b: AtenBuilder, self: Operand, other: Operand, alpha: Number = 1) -> Value:
     x, y = promoted(b, self, other)
-    return b.sub(x, y if alpha == 1 else b.mul(y, tensor_of(b, alpha, x.tensor.dtype)))
+    return b.sub(x, y) if alpha == 1 else _scaled(b, b.sub, x, y, alpha)
 
 
 @aten_op("rsub")
@@ -53,34 +68,35 @@ def div(b: AtenBuilder, self: Operand, other: Operand, *, rounding_mode: str | N
     x, y = promoted(b, self, other)
     if not x.tensor.dtype.is_float:
         return b.div(x, y)
-    return b.trunc(b.div(x, y))
+    return rounded_once(b, lambda p, q: b.trunc(b.div(p, q)), x, y)
 
 
 @aten_op("floor_divide")
 def floor_divide(b: AtenBuilder, self: Operand, other: Operand) -> Value:
-    """Of floats by the exact remainder, as Python divides: rounding must not carry over a whole number."""
     x, y = promoted(b, self, other)
     if not x.tensor.dtype.is_float:
         return b.floordiv(x, y)
+    return rounded_once(b, lambda p, q: _floored(b, p, q), x, y)
+
+
+def _floored(b: AtenBuilder, x: Value, y: Value) -> Value:
+    """Return the floor of x / y by the exact remainder, as Python has it: a rounded quotient may be a whole more."""
+    zero, one, plain = b.like(x, 0), b.like(x, 1), b.div(x, y)
     rest = b.mod(x, y, fmod=True)
     quotient = b.div(b.sub(x, rest), y)
-    other_sign = b.and_(b.ne(rest, b.like(x, 0)), b.ne(b.lt(rest, b.like(x, 0)), b.lt(y, b.like(x, 0))))
-    quotient = b.where(other_sign, b.sub(quotient, b.like(x, 1)), quotient)
+    is_less = b.and_(b.ne(rest, zero), b.xor(b.lt(rest, zero), b.lt(y, zero)))
+    quotient = b.where(is_less, b.sub(quotient, one), quotient)
     whole = b.floor(quotient)
-    whole = b.where(b.gt(b.sub(quotient, whole), b.like(x, 0.5)), b.add(whole, b.like(x, 1)), whole)
-    plain = b.div(x, y)
-    return b.where(b.or_(b.eq(y, b.like(x, 0)), b.isinf(plain)), plain, whole)
+    whole = b.where(b.gt(b.sub(quotient, whole), b.like(x, 0.5)), b.add(whole, one), whole)
+    # Zero has the sign of the quotient.
+    whole = b.where(b.eq(quotient, zero), b.mul(plain, zero), whole)
+    return b.where(b.eq(y, zero), plain, whole)
 
 
 @aten_op("remainder")
 def remainder(b: AtenBuilder, self: Operand, other: Operand) -> Value:
     """The remainder with the sign of the divisor."""
-    x, y = promoted(b, self, other)
-    if not x.tensor.dtype.is_float:
-        return b.mod(x, y)
-    rest = b.mod(x, y, fmod=True)
-    other_sign = b.and_(b.ne(rest, b.like(x, 0)), b.ne(b.lt(rest, b.like(x, 0)), b.lt(y, b.like(x, 0))))
-    return b.where(other_sign, b.add(rest, y), rest)
+    return b.mod(*promoted(b, self, other))
 
 
 @aten_op("fmod")
@@ -91,7 +107,12 @@ def fmod(b: AtenBuilder, self: Operand, other: Operand) -> Value:
 @aten_op("pow")
 def power(b: AtenBuilder, self: Operand, exponent: Operand) -> Value:
     dtype = result_type(self, exponent)
-    if isinstance(exponent, float) and exponent in (0.5, -0.5, 2.0, 3.0) and isinstance(self, Value) and dtype.is_float:
+    if (
+        isinstance(exponent, float)
+        and exponent in (0.5, -0.5, 2.0, 3.0)
+        and isinstance(self, Value)
+        and _is_wide(dtype)
+    ):
         x = tensor_of(b, self, dtype)
         if abs(exponent) == 0.5:
             return b.sqrt(x) if exponent > 0 else b.rsqrt(x)
@@ -204,12 +225,13 @@ def atan2(b: AtenBuilder, self: Operand, other: Operand) -> Value:
 
 @aten_op("hypot")
 def hypot(b: AtenBuilder, self: Value, other: Value) -> Value:
-    x, y = (b.abs(v) for v in promoted(b, self, other))
-    high, low = b.maximum(x, y), b.minimum(x, y)
+    x, z = (b.abs(v) for v in promoted(b, self, other))
+    high, low = b.maximum(x, z), b.minimum(x, z)
     zero = b.like(x, 0)
     ratio = b.where(b.eq(high, zero), zero, b.div(low, high))
     y = b.mul(high, b.sqrt(b.add(b.mul(ratio, ratio), b.like(x, 1))))
-    return b.where(b.isinf(high), high, y)
+    # Also with NaN, where one side is infinite.
+    return b.where(b.or_(b.isinf(x), b.isinf(z)), b.like(x, math.inf), y)
 
 
 @aten_op("copysign")
@@ -230,32 +252,42 @@ def xlogy(b: AtenBuilder, self: Operand, other: Operand) -> Value:
 
 @aten_op("logaddexp", "logaddexp2")
 def logaddexp(b: AtenBuilder, self: Value, other: Value) -> Value:
-    x, y = promoted(b, self, other, floating=True)
     base = math.log(2) if b.op == "logaddexp2" else 1.0
-    high = b.maximum(x, y)
-    distance = b.mul(b.neg(b.abs(b.sub(x, y))), b.like(x, base))
-    tail = b.mul(b.log1p(b.exp(distance)), b.like(x, 1 / base))
-    # inf - inf is no distance.
-    return b.where(b.and_(b.isinf(x), b.eq(x, y)), x, b.add(high, tail))
+
+    def compute(x: Value, y: Value) -> Value:
+        high = b.maximum(x, y)
+        distance = b.mul(b.neg(b.abs(b.sub(x, y))), b.like(x, base))
+        tail = b.mul(b.log1p(b.exp(distance)), b.like(x, 1 / base))
+        # inf - inf is no distance.
+        return b.where(b.and_(b.isinf(x), b.eq(x, y)), x, b.add(high, tail))
+
+    return rounded_once(b, compute, *promoted(b, self, other, floating=True))
 
 
 @aten_op("lerp")
 def lerp(b: AtenBuilder, self: Value, end: Value, weight: Operand) -> Value:
-    x, y = promoted(b, self, end)
-    w = tensor_of(b, weight, x.tensor.dtype)
-    distance = b.sub(y, x)
-    near = b.add(x, b.mul(w, distance))
-    far = b.sub(y, b.mul(distance, b.sub(b.like(x, 1), w)))
-    return b.where(b.lt(b.abs(w), b.like(x, 0.5)), near, far)
+    def compute(x: Value, y: Value) -> Value:
+        w = tensor_of(b, weight, x.tensor.dtype)
+        distance = b.sub(y, x)
+        near = b.add(x, b.mul(w, distance))
+        far = b.sub(y, b.mul(distance, b.sub(b.like(x, 1), w)))
+        return b.where(b.lt(b.abs(w), b.like(x, 0.5)), near, far)
+
+    return rounded_once(b, compute, *promoted(b, self, end))
 
 
 @aten_op("addcmul", "addcdiv")
 def add_combined(b: AtenBuilder, self: Value, tensor1: Value, tensor2: Value, *, value: Number = 1) -> Value:
-    base, x, y = promoted(b, self, tensor1, tensor2, floating=b.op == "addcdiv")
-    combined = b.mul(x, y) if b.op == "addcmul" else b.div(x, y)
-    if value != 1:
-        combined = b.mul(combined, tensor_of(b, value, base.tensor.dtype))
-    return b.add(base, combined)
+    combine = b.mul if b.op == "addcmul" else b.div
+
+    def compute(base: Value, x: Value, y: Value) -> Value:
+        combined = combine(x, y)
+        if value != 1:
+            combined = b.mul(combined, tensor_of(b, value, base.tensor.dtype))
+        return b.add(base, combined)
+
+    given = promoted(b, self, tensor1, tensor2, floating=b.op == "addcdiv")
+    return rounded_once(b, compute, *given) if given[0].tensor.dtype.is_float else compute(*given)
 
 
 @aten_op("where")

@@ -241,8 +241,7 @@ def native_multi_head_attention(
     weights = b.tensor_split(qkv_weight, axis=0, sizes=(size,) * 3)
     biases = b.tensor_split(qkv_bias, axis=0, sizes=(size,) * 3)
     q, k, v = (
-        _heads(b, _projected(b, x, w, c), heads)
-        for x, w, c in zip((query, key, value), weights, biases, strict=True)
+        _heads(b, _projected(b, x, w, c), heads) for x, w, c in zip((query, key, value), weights, biases, strict=True)
     )
     seen = None if mask is None else _visible(b, mask, mask_type)
     y, shares = attention_math(b, q, k, v, seen)

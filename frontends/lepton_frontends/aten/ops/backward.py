@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import lepton_ir.gradient.linear  # noqa: F401  # registers the derivatives
 from lepton_frontends.aten.builder import AtenBuilder
@@ -11,14 +11,13 @@ from lepton_frontends.aten.ops.conv import as_batch, without_batch
 from lepton_frontends.aten.ops.pool import spatial_rank, window_of
 from lepton_frontends.aten.ops.pool_adaptive import averages
 from lepton_frontends.aten.rules import aten_op
-from lepton_frontends.aten.types import axis_of, dim_of, dtype_of, int_of, ints_of, number_of
+from lepton_frontends.aten.types import axis_of, dim_of, dtype_of, int_of, ints_of, number_of, promoted
 from lepton_frontends.common.errors import UnsupportedError
 from lepton_ir.gradient.rules import RULES, NotDifferentiableError
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import floordiv, product
 from lepton_ir.ir.types import DType
 from lepton_ir.ops.conv import Conv, ConvTranspose
-from lepton_ir.ops.window import window_count
 
 
 def _wide(b: AtenBuilder, x: Value) -> Value:
@@ -54,7 +53,7 @@ def convolution_backward(
     # The operation itself is only there to be differentiated; nobody reads its result.
     op = b.create(ConvTranspose if transposed else Conv, x, weight, None, **attributes)
     try:
-        dx, dw, _ = RULES[op.name](b, op, dy)  # type: ignore[misc]
+        dx, dw, *_ = cast("list[Value]", RULES[op.name](b, op, dy))
     except NotDifferentiableError as error:
         raise UnsupportedError(error.reason) from None
     db = b.reduce_sum(dy, axes=(0, *range(2, dy.rank)), keepdims=False)
@@ -109,8 +108,7 @@ def avg_pool_backward(
     for i in range(rank):
         size = int_of(x.shape[2 + i], "size of an image to differentiate by")
         pad = window["pads"][i]
-        count = window_count(size, kernel[i], steps[i], 1, pad, pad, ceil=window["ceil_mode"])
-        starts = [n * steps[i] - pad for n in range(int(count))]  # type: ignore[call-overload]
+        starts = [n * steps[i] - pad for n in range(int_of(dy.shape[2 + i], "size of a gradient"))]
         bounds = [(max(s, 0), min(s + kernel[i], size), min(s + kernel[i], size + pad) - s) for s in starts]
         rows = []
         for first, end, padded in bounds:
@@ -221,17 +219,17 @@ def embedding_dense_backward(
 
 @aten_op("native_dropout_backward")
 def native_dropout_backward(b: AtenBuilder, grad_output: Value, mask: Value, scale: Any) -> Value:
-    factor = b.like(grad_output, number_of(scale, "scale"))
-    return b.mul(b.mul(grad_output, b.convert(mask, grad_output.tensor.dtype)), factor)
+    dy, factor = promoted(b, grad_output, float(number_of(scale, "scale")))
+    return b.mul(b.mul(dy, b.convert(mask, dy.tensor.dtype)), factor)
 
 
 @aten_op("_softmax_backward_data")
 def softmax_backward(b: AtenBuilder, grad_output: Value, output: Value, dim: Any, input_dtype: Any) -> Value:
     axis = axis_of(dim, output.rank)
     dy, y = _wide(b, grad_output), _wide(b, output)
-    product_ = b.mul(dy, y)
-    total = b.reduce_sum(product_, axes=(axis,) if y.rank else ())
-    return b.convert(b.sub(product_, b.mul(y, total)), dtype_of(input_dtype))
+    weighted = b.mul(dy, y)
+    total = b.reduce_sum(weighted, axes=(axis,) if y.rank else ())
+    return b.convert(b.sub(weighted, b.mul(y, total)), dtype_of(input_dtype))
 
 
 @aten_op("_log_softmax_backward_data")

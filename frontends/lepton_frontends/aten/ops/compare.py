@@ -7,6 +7,7 @@ from typing import Any
 
 from lepton_frontends.aten.builder import AtenBuilder
 from lepton_frontends.aten.ops.arithmetic import isclose
+from lepton_frontends.aten.ops.complex import angle_of, is_complex
 from lepton_frontends.aten.ops.opmath import refuse_complex
 from lepton_frontends.aten.rules import Scalar, aten_op
 from lepton_frontends.aten.types import Number, category, promoted
@@ -44,7 +45,8 @@ def isreal(b: AtenBuilder, self: Value) -> Value:
 @aten_op("angle")
 def angle(b: AtenBuilder, self: Value) -> Value:
     """Of a real number: pi where it is negative; NaN stays."""
-    refuse_complex(self)
+    if is_complex(self):
+        return angle_of(b, self)
     x = b.convert(self, DType.F32) if category(self.tensor.dtype) < 2 else self
     y = b.where(b.lt(x, b.like(x, 0)), b.like(x, math.pi), b.like(x, 0))
     return b.where(b.isnan(x), x, y)

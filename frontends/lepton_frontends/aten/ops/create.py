@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,14 +12,11 @@ from lepton_frontends.aten.types import (
     dims_of,
     dtype_of,
     int_of,
-    number_of,
     number_type,
     result_type,
     tensor_of,
 )  # fmt: skip
-from lepton_frontends.common.errors import UnsupportedError
 from lepton_ir.ir.core import Value
-from lepton_ir.ir.dim import Dim, Expr, ceildiv
 from lepton_ir.ir.types import DType
 
 
@@ -105,58 +101,6 @@ def _flat(data: Any) -> tuple[list[Any], tuple[int, ...]]:
     return [n for numbers, _ in parts for n in numbers], (len(data), *(parts[0][1] if parts else ()))
 
 
-@aten_op("arange")
-def arange(b: AtenBuilder, *given: Number, dtype: Any = None, start: Any = None, end: Any = None, step: Any = None,
-           **_: Any) -> Value:  # fmt: skip
-    """``end``; ``start, end``; or ``start, end, step``."""
-    numbers = [g for g in given if g is not None]
-    if end is not None:
-        numbers = [v for v in (start if start is not None else (numbers[0] if numbers else 0), end) if v is not None]
-        numbers += [step] if step is not None else []
-    first, last, by = (0, numbers[0], 1) if len(numbers) == 1 else (*numbers, 1)[:3]
-    kind = dtype_of(dtype, DType.F32 if any(isinstance(n, float) for n in (first, last, by)) else DType.I64)
-    if not any(isinstance(n, float) for n in (first, last, by)):
-        return _counted(b, first, last, by, kind)
-    low, high, stride = (float(number_of(n, "bound")) for n in (first, last, by))
-    count = max(0, math.ceil((high - low) / stride))
-    wide = DType.F64 if kind.is_float else DType.I64
-    if not kind.is_float:
-        return b.convert(_counted(b, int(low), int(low) + count * int(stride), int(stride), wide), kind)
-    line = b.tensor_iota(shape=(count,), axis=0, dtype=wide)
-    return b.convert(b.add(b.mul(line, b.const(stride, dtype=wide)), b.const(low, dtype=wide)), kind)
-
-
-def _counted(b: AtenBuilder, first: Any, last: Any, by: Any, dtype: DType) -> Value:
-    low, high = dims_of(b, [first, last])
-    step = int_of(by, "step")
-    if isinstance(low, Expr) or isinstance(high, Expr):
-        count: Dim = ceildiv(high - low, step) if step > 0 else ceildiv(low - high, -step)
-    else:
-        count = len(range(low, high, step))
-    line = b.tensor_iota(shape=(count,), axis=0, start=low, step=step)
-    return b.convert(line, dtype)
-
-
-@aten_op("linspace")
-def linspace(b: AtenBuilder, start: Any, end: Any, steps: Any, *, dtype: Any = None) -> Value:
-    """From both ends to the middle, as PyTorch computes it."""
-    low, high, count = float(number_of(start)), float(number_of(end)), int_of(steps, "number of steps")
-    kind = dtype_of(dtype, DType.F32)
-    step = (high - low) / (count - 1) if count > 1 else 0.0
-    values = [low + step * i if i < count / 2 else high - step * (count - 1 - i) for i in range(count)]
-    if not kind.is_float:
-        values = [float(int(v)) for v in values]
-    return b.convert(b.const(values, dtype=DType.F64), kind)
-
-
-@aten_op("logspace")
-def logspace(b: AtenBuilder, start: Any, end: Any, steps: Any, base: Any = 10.0, *, dtype: Any = None) -> Value:
-    low, high, count = float(number_of(start)), float(number_of(end)), int_of(steps, "number of steps")
-    step = (high - low) / (count - 1) if count > 1 else 0.0
-    values = [float(base) ** (low + step * i) for i in range(count)]
-    return b.convert(b.const(values, dtype=DType.F64), dtype_of(dtype, DType.F32))
-
-
 @aten_op("eye")
 def eye(b: AtenBuilder, n: Any, m: Any = None, *, dtype: Any = None) -> Value:
     rows, columns = dims_of(b, [n, n if m is None else m])
@@ -171,8 +115,3 @@ def triangle_indices(b: AtenBuilder, row: Any, col: Any, offset: Any = 0, *, dty
     pairs = [(i, j) for i in range(rows) for j in range(columns) if (j - i <= shift if lower else j - i >= shift)]
     table: Sequence[Any] = [[p[0] for p in pairs], [p[1] for p in pairs]]
     return b.convert(b.const(table, dtype=DType.I64), dtype_of(dtype, DType.I64))
-
-
-@aten_op("complex", "polar", "view_as_complex", "view_as_real")
-def complex_numbers(b: AtenBuilder, *_: Any) -> Value:
-    raise UnsupportedError("it makes complex numbers", "compute with real and imaginary parts")

@@ -24,18 +24,20 @@ def _require_elements(x: Value, axes: tuple[int, ...]) -> None:
 def extreme_along(b: AtenBuilder, self: Value, dim: Any = (), keepdim: Any = False) -> Value:
     axes = axes_of(dim, self.rank)
     _require_elements(self, axes)
-    reduce = b.reduce_max if b.op == "amax" else b.reduce_min
-    return reduce(self, axes=axes, keepdims=bool(keepdim))
+    return _reduced(b, self, axes, bool(keepdim), b.op == "amax")
+
+
+def _reduced(b: AtenBuilder, x: Value, axes: tuple[int, ...], keepdims: bool, largest: bool) -> Value:
+    if x.tensor.dtype is DType.BOOL:
+        return (b.reduce_any if largest else b.reduce_all)(x, axes=axes, keepdims=keepdims)
+    return (b.reduce_max if largest else b.reduce_min)(x, axes=axes, keepdims=keepdims)
 
 
 @aten_op("aminmax", "_aminmax")
 def aminmax(b: AtenBuilder, self: Value, *, dim: Any = None, keepdim: Any = False) -> tuple[Value, Value]:
     axes = axes_of(dim, self.rank)
     _require_elements(self, axes)
-    return (
-        b.reduce_min(self, axes=axes, keepdims=bool(keepdim)),
-        b.reduce_max(self, axes=axes, keepdims=bool(keepdim)),
-    )
+    return _reduced(b, self, axes, bool(keepdim), False), _reduced(b, self, axes, bool(keepdim), True)
 
 
 @aten_op("max", "min")
@@ -48,10 +50,9 @@ def extreme(b: AtenBuilder, self: Value, dim: Any = None, keepdim: Any = False, 
         if x.tensor.dtype is DType.BOOL:
             return b.or_(x, y) if largest else b.and_(x, y)
         return b.maximum(x, y) if largest else b.minimum(x, y)
-    reduce = b.reduce_max if largest else b.reduce_min
     axes = axes_of(dim, self.rank)
     _require_elements(self, axes)
-    values = reduce(self, axes=axes, keepdims=bool(keepdim))
+    values = _reduced(b, self, axes, bool(keepdim), largest)
     return values if dim is None else (values, _index(b, self, dim, bool(keepdim), largest))
 
 

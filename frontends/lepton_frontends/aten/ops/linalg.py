@@ -7,7 +7,7 @@ from typing import Any
 from lepton_frontends.aten.builder import AtenBuilder
 from lepton_frontends.aten.ops.shape import roll
 from lepton_frontends.aten.ops.strided import diagonal_of, line
-from lepton_frontends.aten.ops.views import expanded
+from lepton_frontends.aten.ops.views import expanded, with_rank
 from lepton_frontends.aten.rules import aten_op
 from lepton_frontends.aten.types import axis_of, category, dim_of, int_of, promoted
 from lepton_frontends.common.errors import UnsupportedError
@@ -50,10 +50,10 @@ def vecdot(b: AtenBuilder, x: Value, y: Value, *, dim: Any = -1) -> Value:
 @aten_op("linalg_vander")
 def vander(b: AtenBuilder, x: Value, *, N: Any = None) -> Value:
     """The powers of each element, from the power 0 on, along a new last axis."""
-    base = b.convert(x, DType.I64) if category(x.tensor.dtype) < 2 else x
-    count = x.shape[-1] if N is None else dim_of(b, N)
-    powers = line(b, count, x.rank + 1, x.rank)
-    return b.pow(b.reshaped(base, (*x.shape, 1)), powers)
+    base = with_rank(b, b.convert(x, DType.I64) if category(x.tensor.dtype) < 2 else x, 1)
+    count = base.shape[-1] if N is None else dim_of(b, N)
+    powers = line(b, count, base.rank + 1, base.rank)
+    return b.pow(b.reshaped(base, (*base.shape, 1)), powers)
 
 
 @aten_op("det", "linalg_det")
@@ -93,11 +93,11 @@ def matrix_power(b: AtenBuilder, self: Value, n: Any) -> Value:
         size = self.shape[-1]
         unit = b.cast(b.eq(line(b, size, 2, 0), line(b, size, 2, 1)), to=self.tensor.dtype)
         return expanded(b, unit, self.shape)
-    power, result = self, None
-    while True:
-        if exponent & 1:
+    power: Value = self
+    result: Value | None = None
+    for bit in bin(exponent)[:1:-1]:
+        if bit == "1":
             result = power if result is None else b.linalg_matmul(result, power)
-        exponent >>= 1
-        if not exponent:
-            return result
         power = b.linalg_matmul(power, power)
+    assert result is not None
+    return result

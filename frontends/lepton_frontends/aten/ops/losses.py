@@ -123,9 +123,7 @@ def soft_margin_loss(b: AtenBuilder, self: Value, target: Value, reduction: Any 
 
 
 @aten_op("hinge_embedding_loss")
-def hinge_embedding_loss(
-    b: AtenBuilder, self: Value, target: Value, margin: Any = 1.0, reduction: Any = MEAN
-) -> Value:
+def hinge_embedding_loss(b: AtenBuilder, self: Value, target: Value, margin: Any = 1.0, reduction: Any = MEAN) -> Value:
     def compute(x: Value, y: Value) -> Value:
         zero = b.like(x, 0)
         below = _positive(b, b.sub(b.like(x, number_of(margin, "margin")), x))

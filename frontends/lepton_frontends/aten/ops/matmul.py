@@ -13,6 +13,7 @@ from lepton_frontends.aten.types import Number, axis_of, category, ints_of, resu
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import product
 from lepton_ir.ir.types import DType
+from lepton_ir.ops.einsum import parse_equation
 
 
 @aten_op("matmul", "mm", "bmm", "mv", "linalg_matmul")
@@ -116,11 +117,12 @@ def trilinear(
 def einsum(b: AtenBuilder, equation: str, tensors: Sequence[Value], path: Any = None) -> Value:
     plain = equation.replace(" ", "")
     xs = list(tensors)
-    y = b.linalg_einsum(xs, equation=plain)
-    if len(xs) == 1 and category(xs[0].tensor.dtype) < 2 and y.rank < xs[0].rank:
-        # One tensor of whole numbers is summed as i64.
-        return b.linalg_einsum([b.convert(xs[0], DType.I64)], equation=plain)
-    return y
+    terms, out = parse_equation(plain, [x.rank for x in xs])
+    alone = {c for term in terms for c in term if c not in out and sum(c in other for other in terms) == 1}
+    if alone and category(result_type(*xs)) < 2:
+        # What stands in one tensor only is summed before the product, and sums of whole numbers are i64.
+        xs = [b.convert(x, DType.I64) for x in xs]
+    return b.linalg_einsum(xs, equation=plain)
 
 
 @aten_op("tensordot")

@@ -60,7 +60,9 @@ def native_layer_norm(
 
 
 @aten_op("rms_norm")
-def rms_norm(b: AtenBuilder, input: Value, normalized_shape: Any, weight: Value | None = None, eps: Any = None) -> Value:
+def rms_norm(
+    b: AtenBuilder, input: Value, normalized_shape: Any, weight: Value | None = None, eps: Any = None
+) -> Value:
     dtype, wide = input.tensor.dtype, mixed(b, input, weight)
     scale = None if weight is None else b.convert(weight, wide)
     y = b.nn_rms_norm(b.convert(input, wide), scale, axis=-len(normalized_shape), epsilon=_smallest(dtype, eps))

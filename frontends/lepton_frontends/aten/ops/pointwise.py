@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from lepton_frontends.aten.builder import AtenBuilder
+from lepton_frontends.aten.ops.complex import is_complex, magnitude
+from lepton_frontends.aten.ops.opmath import rounded_once
 from lepton_frontends.aten.rules import aten_op
-from lepton_frontends.aten.types import Number, category, floats, int_of, number_of, result_type, tensor_of
+from lepton_frontends.aten.types import Number, floats, int_of, number_of, result_type, tensor_of
 from lepton_frontends.common.errors import UnsupportedError
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.types import DType
@@ -39,7 +41,8 @@ _COMPOSED: dict[str, Callable[[AtenBuilder, Value], Value]] = {
 
 @aten_op(*_COMPOSED)
 def composed_function(b: AtenBuilder, self: Value) -> Value:
-    return _COMPOSED[b.op](b, floats(b, self))
+    compute = _COMPOSED[b.op]
+    return rounded_once(b, lambda x: compute(b, x), self)
 
 
 def _sinc(b: AtenBuilder, x: Value) -> Value:
@@ -49,13 +52,13 @@ def _sinc(b: AtenBuilder, x: Value) -> Value:
 
 @aten_op("abs", "absolute", "neg", "negative")
 def signed(b: AtenBuilder, self: Value) -> Value:
+    if is_complex(self) and b.op.startswith("abs"):
+        return magnitude(b, self)
     return b.neg(self) if b.op.startswith("neg") else b.abs(self) if self.tensor.dtype is not DType.BOOL else self
 
 
-@aten_op("positive", "conj", "conj_physical", "resolve_conj", "resolve_neg", "_conj", "real")
+@aten_op("positive", "resolve_conj", "resolve_neg")
 def unchanged(b: AtenBuilder, self: Value) -> Value:
-    if category(self.tensor.dtype) == 3:
-        raise UnsupportedError("it computes with complex numbers", "compute with real and imaginary parts")
     return self
 
 
@@ -100,9 +103,13 @@ def round_(b: AtenBuilder, self: Value, *, decimals: Any = 0) -> Value:
     digits = int_of(decimals, "number of decimals")
     if not digits:
         return b.round(self)
-    factor = b.like(self, 10.0 ** abs(digits))
     forth, back = (b.mul, b.div) if digits > 0 else (b.div, b.mul)
-    return back(b.round(forth(self, factor)), factor)
+
+    def compute(x: Value) -> Value:
+        factor = b.like(x, 10.0 ** abs(digits))
+        return back(b.round(forth(x, factor)), factor)
+
+    return rounded_once(b, compute, self)
 
 
 @aten_op("frac")
@@ -139,7 +146,8 @@ def clamp(b: AtenBuilder, self: Value, min: Any = None, max: Any = None) -> Valu
     bounds = [v for v in (min, max) if v is not None]
     dtype = result_type(self, *bounds)
     y = b.convert(self, dtype)
-    for bound, pick in ((min, b.maximum), (max, b.minimum)):
+    is_bool = dtype is DType.BOOL
+    for bound, pick in ((min, b.or_ if is_bool else b.maximum), (max, b.and_ if is_bool else b.minimum)):
         if bound is not None:
             y = pick(y, tensor_of(b, bound, dtype))
     return y
@@ -159,11 +167,14 @@ def nan_to_num(b: AtenBuilder, self: Value, nan: Any = None, posinf: Any = None,
 
 @aten_op("logit", "special_logit")
 def logit(b: AtenBuilder, self: Value, eps: Any = None) -> Value:
-    x = floats(b, self)
-    if eps is not None:
-        low = float(number_of(eps, "eps"))
-        x = b.minimum(b.maximum(x, b.like(x, low)), b.like(x, 1 - low))
-    return b.log(b.div(x, b.sub(b.like(x, 1), x)))
+    low = None if eps is None else float(number_of(eps, "eps"))
+
+    def compute(x: Value) -> Value:
+        if low is not None and low >= 0:
+            x = b.minimum(b.maximum(x, b.like(x, low)), b.like(x, 1 - low))
+        return b.log(b.div(x, b.sub(b.like(x, 1), x)))
+
+    return rounded_once(b, compute, self)
 
 
 @aten_op("masked_fill")
@@ -178,5 +189,4 @@ def masked_fill(b: AtenBuilder, self: Value, mask: Value, value: Value | Number)
 def heaviside(b: AtenBuilder, self: Value, values: Value) -> Value:
     zero, one = b.like(self, 0), b.like(self, 1)
     y = b.where(b.gt(self, zero), one, zero)
-    y = b.where(b.eq(self, zero), values, y)
-    return b.where(b.isnan(self), self, y) if self.tensor.dtype.is_float else y
+    return b.where(b.eq(self, zero), values, y)

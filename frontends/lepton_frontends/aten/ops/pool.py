@@ -22,9 +22,7 @@ def spatial_rank(b: AtenBuilder) -> int:
     return next(int(c) for c in b.op if c.isdigit())
 
 
-def window_of(
-    rank: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any
-) -> dict[str, Any]:
+def window_of(rank: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any) -> dict[str, Any]:
     """Return the attributes of Lepton's pools."""
     kernel = ints_of(kernel_size, "kernel size", rank)
     pads = ints_of(padding, "padding", rank)
@@ -108,7 +106,7 @@ def _window_sums(b: AtenBuilder, x: Value, window: dict[str, Any]) -> Value:
         size, k, s, p = x.shape[2 + i], kernel[i], window["strides"][i], window["pads"][i]
         count = window_count(size, k, s, 1, p, p, ceil=window["ceil_mode"])
         before.append(p)
-        after.append((count - 1) * s + k - size - p)  # type: ignore[arg-type]
+        after.append((count - 1) * s + k - size - p)
     # The mean of integers would be rounded; sums of them are exact in f64 as far as PyTorch's own do not overflow.
     wide = DType.F64 if dtype.is_integer else dtype
     padded = b.tensor_pad(b.convert(x, wide), None, pads=(*before, *after))

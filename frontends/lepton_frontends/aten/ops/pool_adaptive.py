@@ -11,7 +11,7 @@ from lepton_frontends.aten.builder import AtenBuilder
 from lepton_frontends.aten.ops.conv import as_batch, without_batch
 from lepton_frontends.aten.ops.pool import spatial_rank
 from lepton_frontends.aten.rules import aten_op
-from lepton_frontends.aten.types import dims_of
+from lepton_frontends.aten.types import dims_of, int_of, tensor_of
 from lepton_frontends.common.errors import UnsupportedError
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, product
@@ -69,8 +69,22 @@ def _averaged(b: AtenBuilder, x: Value, axis: int, parts: Dim) -> Value:
     size = x.shape[axis]
     if size == parts:
         return x
+    if not isinstance(size, int) or not isinstance(parts, int):
+        wide = x.tensor.dtype if x.tensor.dtype is DType.F64 else DType.F32
+        return _product(b, _matrix(b, size, parts, wide), x, axis)
     cuts = zip(*_bounds(size, parts), strict=True)
-    return averages(b, x, axis, [(s, e, 1 / (e - s)) for s, e in cuts], int(size))  # type: ignore[call-overload]
+    return averages(b, x, axis, [(s, e, 1 / (e - s)) for s, e in cuts], size)
+
+
+def _matrix(b: AtenBuilder, size: Dim, parts: Dim, dtype: DType) -> Value:
+    """Return the weights of the elements in the means of the parts, [parts, size], for dynamic sizes."""
+    part, place = b.tensor_iota(shape=(parts, 1), axis=0), b.tensor_iota(shape=(1, size), axis=1)
+    whole, count = tensor_of(b, size, DType.I64), tensor_of(b, parts, DType.I64)
+    one = b.like(count, 1)
+    start = b.floordiv(b.mul(part, whole), count)
+    end = b.floordiv(b.add(b.mul(b.add(part, one), whole), b.sub(count, one)), count)
+    inside = b.and_(b.ge(place, start), b.lt(place, end))
+    return b.div(b.cast(inside, to=dtype), b.cast(b.sub(end, start), to=dtype))
 
 
 def averages(
@@ -80,16 +94,19 @@ def averages(
 
     Each of ``rows`` is (first, end, weight). ``transposed`` gives every element its share of the sums instead.
     """
-    dtype = x.tensor.dtype
-    wide = dtype if dtype is DType.F64 else DType.F32
+    wide = x.tensor.dtype if x.tensor.dtype is DType.F64 else DType.F32
     matrix = np.zeros((len(rows), size), wide.numpy)
     for row, (first, end, weight) in enumerate(rows):
         matrix[row, first:end] = weight
-    matrix = matrix.T.copy() if transposed else matrix
+    return _product(b, b.const(matrix.T.copy() if transposed else matrix), x, axis)
+
+
+def _product(b: AtenBuilder, matrix: Value, x: Value, axis: int) -> Value:
+    """Return the product of a matrix with an axis of ``x``."""
     tail = x.shape[axis + 1 :]
-    flat = b.reshaped(b.convert(x, wide), (*x.shape[: axis + 1], product(tail)))
-    y = b.linalg_matmul(b.const(matrix), flat)
-    return b.convert(b.reshaped(y, (*x.shape[:axis], len(matrix), *tail)), dtype)
+    flat = b.reshaped(b.convert(x, matrix.tensor.dtype), (*x.shape[: axis + 1], product(tail)))
+    y = b.linalg_matmul(matrix, flat)
+    return b.convert(b.reshaped(y, (*x.shape[:axis], matrix.shape[0], *tail)), x.tensor.dtype)
 
 
 @aten_op("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
@@ -121,5 +138,5 @@ def _flat_places(tables: list[np.ndarray], spatial: tuple[Dim, ...]) -> np.ndarr
     for i, table in enumerate(tables):
         shape = [1] * (2 * rank)
         shape[i], shape[rank + i] = table.shape
-        total = total * spatial[i] + table.reshape(shape)
+        total = total * int_of(spatial[i], "size") + table.reshape(shape)
     return total.reshape(*(t.shape[0] for t in tables), -1).astype(np.int64)

@@ -60,9 +60,7 @@ def _layers(
     each, finals = len(params) // layers, list[Sequence[Value]]()
     for layer in range(layers):
         first = layer * directions
-        before = [
-            b.tensor_slice(s, starts=(first,), ends=(first + directions,), axes=(0,), steps=(1,)) for s in states
-        ]
+        before = [b.tensor_slice(s, starts=(first,), ends=(first + directions,), axes=(0,), steps=(1,)) for s in states]
         w, r, bias = _weights(b, params[layer * each : (layer + 1) * each], _GATES[kind], bool(has_biases))
         y, *final = _run(b, kind, x, w, r, bias, before)
         finals.append(final)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from lepton_frontends.aten.builder import AtenBuilder
-from lepton_frontends.aten.rules import Scalar, aten_op
-from lepton_frontends.aten.types import dims_of, number_of
+from lepton_frontends.aten.rules import aten_op
+from lepton_frontends.aten.types import dims_of, int_of, number_of
 from lepton_frontends.common.errors import UnsupportedError
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, product
@@ -72,7 +72,7 @@ def _resized_bytes(b: AtenBuilder, x: Value, options: dict[str, Any]) -> Value:
     plan = Resize.build(x, **options)
     assert isinstance(plan, Resize)
     for axis in reversed(range(2, x.rank)):
-        before, after = int(x.shape[axis]), int(options["sizes"][axis - 2])  # type: ignore[arg-type]
+        before, after = int_of(x.shape[axis], "size"), int_of(options["sizes"][axis - 2], "size")
         if before != after:
             x = _along(b, x, plan.weights(axis - 2, before, after), axis)
     return x
@@ -115,15 +115,13 @@ def upsample_nearest(b: AtenBuilder, self: Value, output_size: Any, *scales: Any
 
 def _is_even(before: Sequence[Any], sizes: Sequence[Any], factors: Sequence[float | None]) -> bool:
     """Return whether every element is repeated equally often, where no rounding matters."""
-    return all(
-        b and s and s % b == 0 and f in (None, s // b) for b, s, f in zip(before, sizes, factors, strict=True)
-    )
+    return all(b and s and s % b == 0 and f in (None, s // b) for b, s, f in zip(before, sizes, factors, strict=True))
 
 
 def _gathered(b: AtenBuilder, x: Value, sizes: Sequence[Any], factors: Sequence[float | None], exact: bool) -> Value:
     """Pick the elements by index: which is nearest depends on PyTorch's rounding of scales to f32."""
     for i, (size, factor) in enumerate(zip(sizes, factors, strict=True)):
-        before = int(x.shape[2 + i])  # type: ignore[arg-type]
+        before = int_of(x.shape[2 + i], "size")
         step = np.float32(1 / factor) if factor is not None else np.float32(before) / np.float32(max(size, 1))
         place = (np.arange(size, dtype=np.float32) + np.float32(0.5 if exact else 0)) * step
         indices = np.minimum(np.floor(place).astype(np.int64), before - 1)
@@ -161,46 +159,3 @@ def _corner_ratio(size: Dim, before: Dim) -> float:
         raise UnsupportedError("it aligns the corners of an image of dynamic size", "give the dimension a size")
     # One element, or one to read, stands at place 0 whatever the scale.
     return (size - 1) / (before - 1) if size > 1 and before > 1 else 2.0**60
-
-
-_NAMES = {
-    "nearest": ("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),
-    "nearest-exact": ("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
-    "linear": ("upsample_linear1d", "", ""),
-    "bilinear": ("", "upsample_bilinear2d", ""),
-    "bicubic": ("", "upsample_bicubic2d", ""),
-    "trilinear": ("", "", "upsample_trilinear3d"),
-}
-
-
-@aten_op("__interpolate", "__upsample")
-def interpolate(
-    b: AtenBuilder,
-    input: Value,
-    size: Any = None,
-    scale_factor: Any = None,
-    mode: str = "nearest",
-    align_corners: Any = None,
-    recompute_scale_factor: Any = None,
-    antialias: Any = False,
-) -> Value:
-    """The function torch.nn.functional.interpolate itself, as scripted modules call it."""
-    rank = input.rank - 2
-    names = _NAMES.get(mode, ("",) * 3)
-    if not 1 <= rank <= 3 or not names[rank - 1]:
-        raise UnsupportedError(f'it interpolates {rank} axes in mode "{mode}"')
-    b.op = names[rank - 1] if not antialias else f"_{names[rank - 1]}_aa"
-    factors = None if scale_factor is None else _many(scale_factor, rank)
-    sizes = None if size is None else _many(size, rank)
-    if recompute_scale_factor and factors is not None:
-        sizes, factors = _target(b, input, None, [factors])[0], None
-    if mode.startswith("nearest"):
-        return upsample_nearest(b, input, sizes, factors)
-    smooth = upsample_antialiased if antialias else upsample_smooth
-    return smooth(b, input, sizes, bool(align_corners), factors)
-
-
-def _many(given: Any, rank: int) -> list[Any]:
-    if isinstance(given, Scalar):
-        raise UnsupportedError("its scale is computed at run time", "make it a constant of the model")
-    return list(given) if isinstance(given, (list, tuple)) else [given] * rank

@@ -59,7 +59,7 @@ def _line(b: AtenBuilder, size: Dim, axis: int, rank: int, dtype: DType, align_c
     if isinstance(size, int):
         line = np.linspace(-1, 1, size) if size > 1 else np.zeros(size)
         factor = 1.0 if align_corners or not size else (size - 1) / size
-        return b.const((line * factor).astype(dtype.numpy).reshape(shape))  # type: ignore[arg-type]
+        return b.const((line * factor).astype(dtype.numpy).reshape(shape))
     # 2 i - (size - 1), over size - 1 or size.
     index = b.cast(b.tensor_iota(shape=tuple(shape), axis=axis), to=dtype)
     last = tensor_of(b, size - 1, dtype)

@@ -1,7 +1,7 @@
 """Special functions, computed in f64: error functions, normal distribution, gamma functions.
 
-Sources: NIST Digital Library of Mathematical Functions, https://dlmf.nist.gov, 5.5, 5.11, 5.15, 7.2; Wichura, "Algorithm
-AS 241: The Percentage Points of the Normal Distribution" (1988), https://doi.org/10.2307/2347330.
+Sources: NIST Digital Library of Mathematical Functions, https://dlmf.nist.gov, 5.5, 5.11, 5.15, 7.2; Wichura,
+"Algorithm AS 241: The Percentage Points of the Normal Distribution" (1988), https://doi.org/10.2307/2347330.
 """
 
 from __future__ import annotations

@@ -110,9 +110,7 @@ def dist(b: AtenBuilder, self: Value, other: Value, p: Any = 2) -> Value:
 
 
 @aten_op("pairwise_distance")
-def pairwise_distance(
-    b: AtenBuilder, x1: Value, x2: Value, p: Any = 2, eps: Any = 1e-6, keepdim: Any = False
-) -> Value:
+def pairwise_distance(b: AtenBuilder, x1: Value, x2: Value, p: Any = 2, eps: Any = 1e-6, keepdim: Any = False) -> Value:
     x, y = promoted(b, x1, x2)
     distance = floats(b, b.sub(x, y))
     distance = b.add(distance, b.like(distance, number_of(eps, "epsilon")))
