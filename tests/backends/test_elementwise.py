@@ -250,3 +250,13 @@ def test_what_is_not_a_number() -> None:
             case("to bool", [t], lambda b, x: b.cast(x, to=DType.BOOL), {0: x}),
         ]
     )
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+@pytest.mark.parametrize("name", ["div", "floordiv"])
+def test_division_by_a_constant_zero(name: str, zero: float) -> None:
+    def build(b: Any, x: Any) -> Any:
+        return getattr(b, name)(b.reduce_sum(x, axes=(0,)), b.const(np.full(1, zero, np.float32)))
+
+    numbers = (3.0, -3.0, 0.0, np.nan)
+    check([case(name, [(2, 1)], build, {0: np.full((2, 1), n, np.float32)}) for n in numbers])

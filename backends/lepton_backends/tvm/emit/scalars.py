@@ -46,6 +46,9 @@ def _safe_divisor(a: Expr, b: Expr) -> tuple[Expr, Expr]:
 
 @scalar("div")
 def div(a: Expr, b: Expr) -> Expr:
+    if is_float(a) and isinstance(b, tirx.FloatImm) and b.value == 0:
+        # TVM refuses to divide by a constant 0; times infinity gives the same infinities and NaN.
+        return a * like(math.copysign(math.inf, b.value), a)
     if is_float(a):
         return a / b
     dividend, divisor = _safe_divisor(a, b)
@@ -55,7 +58,7 @@ def div(a: Expr, b: Expr) -> Expr:
 @scalar("floordiv")
 def floordiv(a: Expr, b: Expr) -> Expr:
     if is_float(a):
-        return tirx.floor(a / b)
+        return tirx.floor(div(a, b))
     dividend, divisor = _safe_divisor(a, b)
     return select(b.equal(like(0, b)), like(0, a), tirx.floordiv(dividend, divisor))
 

@@ -68,7 +68,7 @@ def div(b: AtenBuilder, self: Operand, other: Operand, *, rounding_mode: str | N
     x, y = promoted(b, self, other)
     if not x.tensor.dtype.is_float:
         return b.div(x, y)
-    return rounded_once(b, lambda p, q: b.trunc(b.div(p, q)), x, y)
+    return b.trunc(b.div(x, y))
 
 
 @aten_op("floor_divide")

@@ -124,13 +124,11 @@ def soft_margin_loss(b: AtenBuilder, self: Value, target: Value, reduction: Any 
 
 @aten_op("hinge_embedding_loss")
 def hinge_embedding_loss(b: AtenBuilder, self: Value, target: Value, margin: Any = 1.0, reduction: Any = MEAN) -> Value:
-    def compute(x: Value, y: Value) -> Value:
-        zero = b.like(x, 0)
-        below = _positive(b, b.sub(b.like(x, number_of(margin, "margin")), x))
-        first = b.where(b.ne(y, b.like(y, 1)), below, zero)
-        return b.add(first, b.where(b.ne(y, b.like(y, -1)), x, zero))
-
-    return _loss(b, compute, reduction, self, target)
+    x, y = promoted(b, self, target)
+    zero = b.like(x, 0)
+    below = _positive(b, b.sub(b.like(x, number_of(margin, "margin")), x))
+    first = b.where(b.ne(y, b.like(y, 1)), below, zero)
+    return reduced(b, b.add(first, b.where(b.ne(y, b.like(y, -1)), x, zero)), reduction)
 
 
 @aten_op("margin_ranking_loss")

@@ -126,7 +126,7 @@ def random(b: AtenBuilder, self: Value, *given: Any, **named: Any) -> Value:
     """Integers between bounds, else from 0 up to the largest that the type holds exactly."""
     dtype = self.tensor.dtype
     exact = 1 if dtype is DType.BOOL else min(53, dtype.bits - dtype.is_signed)
-    most = (1 << _PRECISION.get(dtype, exact)) + dtype.is_float
+    most = min((1 << _PRECISION.get(dtype, exact)) + dtype.is_float, 1 << 53)
     low, high = named.get("from"), named.get("to")
     numbers = [g for g in given if g is not None]
     bounded = numbers or low is not None or high is not None

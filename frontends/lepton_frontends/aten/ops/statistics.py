@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lepton_frontends.aten.builder import AtenBuilder
+from lepton_frontends.aten.ops.arithmetic import div, mul, sub
 from lepton_frontends.aten.ops.opmath import dim_tensor, refuse_complex
 from lepton_frontends.aten.ops.reduce import sum_
 from lepton_frontends.aten.ops.scan import cumsum
@@ -12,6 +13,7 @@ from lepton_frontends.aten.rules import aten_op
 from lepton_frontends.aten.types import axis_of, floats, number_of, promoted
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import product
+from lepton_ir.ir.types import DType
 
 
 def neighbours(b: AtenBuilder, x: Value, axis: int) -> tuple[Value, Value]:
@@ -47,21 +49,19 @@ def covariance(
 ) -> Value:
     """Rows are variables, columns observations; fweights say how often each was made, aweights what it counts."""
     refuse_complex(self)
-    rows = floats(b, self if self.rank == 2 else b.reshaped(self, (1, product(self.shape))))
-    x, *weights = promoted(b, rows, *(w for w in (fweights, aweights) if w is not None))
-    weight = weights[0] if len(weights) == 1 else b.mul(*weights) if weights else None
-    weighted = x if weight is None else b.mul(x, weight)
-    total = dim_tensor(b, x.shape[1], x.tensor.dtype)
-    if weight is not None:
-        total = b.reduce_sum(weight, axes=(0,), keepdims=False)
-    missing = b.like(x, number_of(correction, "correction"))
+    x = floats(b, self if self.rank == 2 else b.reshaped(self, (1, product(self.shape))))
+    weights = [w for w in (fweights, aweights) if w is not None]
+    weight = weights[0] if len(weights) == 1 else mul(b, *weights) if weights else None
+    total = dim_tensor(b, x.shape[1], DType.I64) if weight is None else sum_(b, weight)
+    missing: Any = number_of(correction, "correction")
     if weight is not None and aweights is not None:
-        square = b.reduce_sum(b.mul(weight, weights[-1]), axes=(0,), keepdims=False)
-        missing = b.mul(missing, b.div(square, total))
-    freedom = b.maximum(b.sub(total, missing), b.like(x, 0))
-    centered = b.sub(x, b.div(b.reduce_sum(weighted, axes=(1,)), total))
-    other = centered if weight is None else b.mul(centered, weight)
-    found = b.div(b.linalg_matmul(centered, other, transpose_b=True), freedom)
+        missing = mul(b, div(b, sum_(b, mul(b, weight, aweights)), total), missing)
+    freedom = floats(b, sub(b, total, missing))
+    freedom = b.maximum(freedom, b.like(freedom, 0))
+    average = div(b, sum_(b, x if weight is None else mul(b, x, weight), 1, keepdim=True), total)
+    centered = sub(b, x, average)
+    other = centered if weight is None else mul(b, centered, weight)
+    found = div(b, b.linalg_matmul(*promoted(b, centered, other), transpose_b=True), freedom)
     return b.reshaped(found, ()) if x.shape[0] == 1 else found
 
 
