@@ -68,6 +68,15 @@ class Tensor:
         return self if self.base is None else self.base.root
 
     @property
+    def is_dense(self) -> bool:
+        """Whether its elements lie in memory in their order: it is no view, or one of another shape only."""
+        if self.base is None:
+            return True
+        op = self._value.op
+        only_reshapes = self._value is self.base._value or (op is not None and op.name == "tensor.reshape")
+        return only_reshapes and self._value.tensor.size == self.base.type.size and self.base.is_dense
+
+    @property
     def type(self) -> TensorType:
         """The type of the tensor."""
         return self._value.tensor
@@ -113,6 +122,8 @@ def call(b: AtenBuilder, name: str, args: Sequence[Any], kwargs: Mapping[str, An
             f"Lepton has no lowering for {name if '::' in name else 'aten::' + name}",
             "replace it in the model, or give it a lowering with @aten_op in a plugin",
         )
+    if rule.name.startswith("as_strided") and isinstance(args[0], Tensor) and not args[0].is_dense:
+        raise UnsupportedError("it reads the memory behind a view", "call .contiguous() before as_strided")
     out = kwargs.get("out")
     plain = {k: _read(b, v) for k, v in kwargs.items() if k != "out"}
     b.op = rule.name

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from lepton_frontends.aten.types import SCALAR_TYPES
 from lepton_ir.diagnostics import LeptonError
 from lepton_ir.ir.types import DType
 
 _MOST_STEPS = 1 << 24
+_MOST_ITEMS = 1 << 20
 _DEEPEST = 200
 _STORAGES = {
     "ByteStorage": DType.U8, "CharStorage": DType.I8, "ShortStorage": DType.I16, "IntStorage": DType.I32,
@@ -353,7 +353,7 @@ def _check_depth(value: Any, where: str) -> None:
             inner += _parts(item)
         if not inner:
             return
-        if len(inner) > _MOST_STEPS:
+        if len(inner) > _MOST_ITEMS:
             break
         level = inner
     raise LeptonError("the pickle is nested too deeply, or holds itself", where, help="do not trust this file")
@@ -365,6 +365,3 @@ def _parts(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return list(value) if isinstance(value, (list, tuple)) else []
-
-
-__all__ = ["SCALAR_TYPES", "ScriptObject", "Storage", "StoredTensor", "unpickle"]

@@ -99,8 +99,9 @@ def _integer_power(a: Expr, b: Expr) -> Expr:
     a, b = bind(a), bind(b)
     one, zero = like(1, a), like(0, a)
     value, base = one, a
+    is_unsigned = dtype_of(b).startswith("uint")
     for bit in range(8):
-        taken = (b & like(1 << bit if bit < 7 or _width(b) > 8 else 0, b)).equal(zero)
+        taken = (b & like(1 << bit if bit < 7 or _width(b) > 8 or is_unsigned else 0, b)).equal(zero)
         value = bind(wrapping.mul(value, select(taken, one, base)))
         base = bind(wrapping.mul(base, base))
     if dtype_of(a).startswith("uint"):

@@ -127,7 +127,7 @@ def log_sigmoid(b: AtenBuilder, self: Value) -> Value:
 
 @aten_op("log_sigmoid_forward")
 def log_sigmoid_forward(b: AtenBuilder, self: Value) -> tuple[Value, Value]:
-    return log_sigmoid(b, self), b.full((0,), 0, self.tensor.dtype)
+    return log_sigmoid(b, self), b.exp(b.neg(b.abs(self)))
 
 
 @aten_op("prelu", "_prelu_kernel")

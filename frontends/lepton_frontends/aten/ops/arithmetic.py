@@ -162,13 +162,19 @@ _COMPARISONS = {"eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt", "ge"
 
 @aten_op(*_COMPARISONS)
 def comparison(b: AtenBuilder, self: Operand, other: Operand) -> Value:
-    return getattr(b, _COMPARISONS[b.op])(*promoted(b, self, other))
+    x, y = promoted(b, self, other)
+    if _is_bool(x):
+        x, y = (b.convert(v, DType.U8) for v in (x, y))
+    return getattr(b, _COMPARISONS[b.op])(x, y)
 
 
 @aten_op("equal")
 def equal(b: AtenBuilder, self: Value, other: Value) -> Any:
-    if tuple(self.shape) != tuple(other.shape):
+    differences = [] if self.rank != other.rank else [d - e for d, e in zip(self.shape, other.shape, strict=True)]
+    if self.rank != other.rank or any(isinstance(d, int) and d != 0 for d in differences):
         return False
+    if any(d != 0 for d in differences):
+        raise UnsupportedError(f"whether {list(self.shape)} and {list(other.shape)} are one shape depends on data")
     same = b.eq(*promoted(b, self, other))
     return Scalar(b.reduce_all(same, axes=tuple(range(same.rank)), keepdims=False))
 

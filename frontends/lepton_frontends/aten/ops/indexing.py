@@ -80,9 +80,9 @@ def _placed(indexed: _Indexed, rank: int) -> list[int]:
 
 @aten_op("index", "_unsafe_index")
 def index(b: AtenBuilder, self: Value, indices: Sequence[Value | None]) -> Value:
-    known = _known_mask(b, self, indices)
-    if known is not None:
-        return known
+    all_or_nothing = _single_truth(b, self, indices)
+    if all_or_nothing is not None:
+        return all_or_nothing
     indexed = _meaning(b, self, indices)
     if indexed is None:
         return self
@@ -92,8 +92,8 @@ def index(b: AtenBuilder, self: Value, indices: Sequence[Value | None]) -> Value
     return transposed(b, b.tensor_gather_nd(x, _vectors(b, indexed)), _placed(indexed, self.rank))
 
 
-def _known_mask(b: AtenBuilder, x: Value, indices: Sequence[Value | None]) -> Value | None:
-    """Return the elements that a single truth value of rank 0, known now, selects along a new first axis."""
+def _single_truth(b: AtenBuilder, x: Value, indices: Sequence[Value | None]) -> Value | None:
+    """Return the elements that a single truth value of rank 0 selects along a new first axis."""
     if len(indices) != 1 or indices[0] is None or indices[0].rank or indices[0].tensor.dtype is not DType.BOOL:
         return None
     found = places(b, b.reshaped(indices[0], (1,)), "number of elements that a mask selects")

@@ -187,6 +187,8 @@ def masked_fill(b: AtenBuilder, self: Value, mask: Value, value: Value | Number)
 
 @aten_op("heaviside")
 def heaviside(b: AtenBuilder, self: Value, values: Value) -> Value:
+    if self.tensor.dtype is DType.BOOL:
+        return b.or_(self, values)
     zero, one = b.like(self, 0), b.like(self, 1)
     y = b.where(b.gt(self, zero), one, zero)
     return b.where(b.eq(self, zero), values, y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lepton_frontends.aten.builder import AtenBuilder
@@ -23,7 +24,8 @@ def _typed(b: AtenBuilder, x: Value, dtype: Any) -> Value:
 @aten_op("sum")
 def sum_(b: AtenBuilder, self: Value, dim: Any = None, keepdim: Any = False, *, dtype: Any = None) -> Value:
     x = _typed(b, self, dtype)
-    return b.reduce_sum(x, axes=axes_of(dim, x.rank), keepdims=bool(keepdim))
+    reduce = b.reduce_any if x.tensor.dtype is DType.BOOL else b.reduce_sum
+    return reduce(x, axes=axes_of(dim, x.rank), keepdims=bool(keepdim))
 
 
 @aten_op("nansum")
@@ -55,7 +57,8 @@ def nanmean(b: AtenBuilder, self: Value, dim: Any = None, keepdim: Any = False, 
 @aten_op("prod")
 def prod(b: AtenBuilder, self: Value, dim: Any = None, keepdim: Any = False, *, dtype: Any = None) -> Value:
     x = _typed(b, self, dtype)
-    return b.reduce_prod(x, axes=axes_of(dim, x.rank), keepdims=bool(keepdim))
+    reduce = b.reduce_all if x.tensor.dtype is DType.BOOL else b.reduce_prod
+    return reduce(x, axes=axes_of(dim, x.rank), keepdims=bool(keepdim))
 
 
 @aten_op("any", "all")
@@ -100,7 +103,10 @@ def _moments(
     kind = total.tensor.dtype
     count = dim_tensor(b, product([x.shape[a] for a in axes]), kind)
     freedom = b.maximum(b.sub(count, b.like(total, number_of(correction, "correction"))), b.like(total, 0))
-    spread = b.div(total, freedom)
+    # Of no degrees of freedom the quotient is infinite or NaN; kernels divide by no constant 0.
+    known = b.array(freedom)
+    none = known is not None and not known.any()
+    spread = b.mul(total, b.like(total, math.inf)) if none else b.div(total, freedom)
     spread = b.sqrt(spread) if root else spread
     found = (squeezed(b, b.convert(v, x.tensor.dtype), axes, bool(keepdim)) for v in (spread, average))
     return next(found), next(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lepton_frontends.aten.builder import AtenBuilder
+from lepton_frontends.aten.numbers import scalar_of
 from lepton_frontends.aten.rules import Scalar, aten_op
 from lepton_frontends.aten.types import axis_of, category
 from lepton_ir.ir.core import Value
@@ -61,6 +62,12 @@ def is_contiguous(b: AtenBuilder, self: Value) -> bool:
 @aten_op("is_nonzero")
 def is_nonzero(b: AtenBuilder, self: Value) -> Any:
     return Scalar(b.reshaped(b.ne(self, b.like(self, 0)), ()))
+
+
+@aten_op("item", "_local_scalar_dense")
+def item(b: AtenBuilder, self: Value) -> Any:
+    """The number in a tensor: Python's where it is known, a size, or one of the run."""
+    return scalar_of(b, self)
 
 
 @aten_op("_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size", "_assert_async")

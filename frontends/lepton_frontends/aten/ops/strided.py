@@ -94,16 +94,9 @@ def write_unfold(b: AtenBuilder, whole: Value, new: Value, dimension: Any, size:
     return write_through(b, whole, new, lambda places: unfold(b, places, dimension, size, step))
 
 
-_MOVES_MEMORY = ("tensor.transpose", "tensor.slice", "tensor.expand", "tensor.gather")
-
-
 @aten_op("as_strided", "as_strided_copy")
 def as_strided(b: AtenBuilder, self: Value, size: Any, stride: Any, storage_offset: Any = None) -> Value:
-    """Elements at steps through the memory, which is in order here: so a view's own memory is not what it sees."""
-    if self.op is not None and self.op.name in _MOVES_MEMORY:
-        raise UnsupportedError(
-            "it reads the memory of a tensor that is a view of another one", "call .contiguous() before as_strided"
-        )
+    """Elements at steps through the memory."""
     shape, steps = dims_of(b, size), dims_of(b, stride)
     places = tensor_of(b, 0 if storage_offset is None else dim_of(b, storage_offset), DType.I64)
     for axis, (d, step) in enumerate(zip(shape, steps, strict=True)):
