@@ -151,7 +151,11 @@ class Pow(Binary):
         if b.dtype.kind == "f":
             return np.trunc(np.power(a.astype(np.float64), b)).astype(a.dtype)
         inverse = np.trunc(np.power(a.astype(np.float64), np.minimum(b, 0).astype(np.float64)))
-        positive = np.power(a, np.maximum(b, 0).astype(a.dtype))
+        # In 64 bits, since a narrower element type might not hold the exponent; what wraps there wraps alike.
+        exponent = np.maximum(b, 0)
+        if exponent.dtype == np.uint64:
+            exponent = np.minimum(exponent, np.uint64(np.iinfo(np.int64).max))
+        positive = np.power(a.astype(np.int64), exponent.astype(np.int64)).astype(a.dtype)
         # 1 / 0 is the lowest number, as a conversion of infinity has it.
         finite = np.where(np.isfinite(inverse), inverse, 0).astype(a.dtype)
         return np.where(b < 0, np.where(a == 0, np.iinfo(a.dtype).min, finite), positive)

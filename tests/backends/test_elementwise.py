@@ -260,3 +260,50 @@ def test_division_by_a_constant_zero(name: str, zero: float) -> None:
 
     numbers = (3.0, -3.0, 0.0, np.nan)
     check([case(name, [(2, 1)], build, {0: np.full((2, 1), n, np.float32)}) for n in numbers])
+
+
+WHOLE = [np.int64, np.int32, np.uint8, np.int8]
+
+
+@pytest.mark.parametrize("exponent", WHOLE)
+def test_integer_powers_of_any_size(exponent: type) -> None:
+    """Exponents beyond the width of the base, and negative ones; all products wrap."""
+    limits = np.iinfo(exponent)
+    powers = [
+        0,
+        1,
+        2,
+        3,
+        8,
+        63,
+        127,
+        *([256, 301, 2**20 + 1] if limits.max > 300 else []),
+        *([-1, -2] if limits.min else []),
+    ]
+    cases = []
+    for base in WHOLE:
+        ends = np.iinfo(base)
+        pairs = [(x, p) for x in (0, 1, 2, 3, 7, 100, ends.max, ends.min) for p in powers]
+        a, b = np.array([x for x, _ in pairs], base), np.array([p for _, p in pairs], exponent)
+        types = [tensor(v.shape, DType.of(v)) for v in (a, b)]
+        wanted = np.array([_power(x, p, ends) for x, p in pairs]).astype(base)
+        cases.append(case(f"{base.__name__}", types, op("pow"), {0: a, 1: b}, expected=[wanted]))
+    check(cases)
+
+
+def _power(x: int, p: int, ends: np.iinfo) -> int:
+    """Return x to the power of p in a type with these ends: wrapped, or truncated where p is negative."""
+    if p < 0:
+        return ends.min if x == 0 else {1: 1, -1: -1 if p % 2 else 1}.get(x, 0)
+    found = pow(x, p, 1 << ends.bits)
+    return found - (1 << ends.bits) if found > ends.max else found
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floor_division_of_floats_is_exact(dtype: type) -> None:
+    a = np.array([1, -1, 1, -1, 7, -7, 7.5, -7.5, 0, 3, np.inf, -np.inf, np.nan, 1, 1, 1e30, 6], dtype)
+    b = np.array([1e-8, 1e-8, np.inf, np.inf, 2, 2, -2, 2, 3, 0, 2, 2, 1, np.nan, 0.1, 3, 0.6], dtype)
+    with np.errstate(all="ignore"):
+        wanted = np.floor_divide(a, b)
+    types = [tensor(v.shape, DType.of(v)) for v in (a, b)]
+    check([case("floordiv", types, op("floordiv"), {0: a, 1: b}, expected=[wanted], tolerance=0)])

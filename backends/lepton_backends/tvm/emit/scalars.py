@@ -58,9 +58,23 @@ def div(a: Expr, b: Expr) -> Expr:
 @scalar("floordiv")
 def floordiv(a: Expr, b: Expr) -> Expr:
     if is_float(a):
-        return tirx.floor(div(a, b))
+        return _float_floordiv(bind(a), bind(b))
     dividend, divisor = _safe_divisor(a, b)
     return select(b.equal(like(0, b)), like(0, a), tirx.floordiv(dividend, divisor))
+
+
+def _float_floordiv(a: Expr, b: Expr) -> Expr:
+    """Return the largest whole number below a / b by the exact remainder: rounding must not carry over one."""
+    zero, one = like(0, a), like(1, a)
+    plain = bind(div(a, b))
+    if isinstance(b, tirx.FloatImm) and b.value == 0:
+        return plain
+    rest = bind(tir.call_c("fmod", a, b))
+    below = ~rest.equal(zero) & ((rest < zero) ^ (b < zero))
+    exact = bind((a - rest) / b - select(below, one, zero))
+    whole = bind(tirx.floor(exact))
+    nearest = select(exact - whole > like(0.5, a), whole + one, whole)
+    return select(b.equal(zero), plain, nearest)
 
 
 @scalar("mod")
@@ -86,7 +100,7 @@ def pow_(a: Expr, b: Expr) -> Expr:
             power = wrapping.mul(power, a)
         return power
     if not is_float(a) and not is_float(b):
-        return _integer_power(a, tir.cast(b, dtype_of(a)))
+        return _integer_power(a, b, None if literal is None else int(literal))
     if not is_float(a):
         return to_integer(tirx.trunc(tirx.pow(tir.cast(a, "float64"), tir.cast(b, "float64"))), dtype_of(a))
     if literal is not None and float(literal) == 0.5:
@@ -94,23 +108,25 @@ def pow_(a: Expr, b: Expr) -> Expr:
     return vm.power(a, tir.cast(b, dtype_of(a)))
 
 
-def _integer_power(a: Expr, b: Expr) -> Expr:
+def _integer_power(a: Expr, b: Expr, literal: int | None) -> Expr:
     """Return a**b of integers by repeated squaring, wrapped; 1 / a**-b truncated where b is negative."""
     a, b = bind(a), bind(b)
-    one, zero = like(1, a), like(0, a)
+    one, zero, nothing = like(1, a), like(0, a), like(0, b)
     value, base = one, a
     is_unsigned = dtype_of(b).startswith("uint")
-    for bit in range(8):
-        taken = (b & like(1 << bit if bit < 7 or _width(b) > 8 or is_unsigned else 0, b)).equal(zero)
+    bits = _width(b) - (not is_unsigned) if literal is None or literal < 0 else literal.bit_length()
+    for bit in range(bits):
+        taken = (b & like(1 << bit, b)).equal(nothing)
         value = bind(wrapping.mul(value, select(taken, one, base)))
         base = bind(wrapping.mul(base, base))
-    if dtype_of(a).startswith("uint"):
+    if is_unsigned:
         return value
-    odd = ~(b & one).equal(zero)
-    inverse = select(a.equal(one), one, select(a.equal(like(-1, a)), select(odd, like(-1, a), one), zero))
+    odd = ~(b & like(1, b)).equal(nothing)
+    minus = like(-1, a) if not dtype_of(a).startswith("uint") else zero
+    inverse = select(a.equal(one), one, select(a.equal(minus), select(odd, minus, one), zero))
     # 1 / 0 is the lowest number, as a conversion of infinity has it.
     inverse = select(a.equal(zero), tir.broadcast(tirx.min_value(dtype_of(a)), tir.lanes_of(a)), inverse)
-    return select(b < zero, inverse, value)
+    return select(b < nothing, inverse, value)
 
 
 @scalar("minimum")
