@@ -61,7 +61,7 @@ def load_torch_export(
     if record is None:
         raise LeptonError(
             "the archive holds no exported program", archive.name, "it has no models/*.json",
-            "write it with torch.export.save of PyTorch 2.8 or newer",
+            "write it with torch.export.save of PyTorch 2.13",
         )  # fmt: skip
     try:
         program = json.loads(archive.text(record))
@@ -91,7 +91,7 @@ class _Import:
         if version != _SCHEMA:
             raise LeptonError(
                 f"the archive has schema version {version}", archive.name, f"Lepton reads version {_SCHEMA}",
-                "export the model with PyTorch 2.8 to 2.13",
+                "export the model with PyTorch 2.13",
             )  # fmt: skip
         self.archive = archive
         self.program = program
