@@ -192,14 +192,20 @@ class Graph:
 
     def _higher_order(self, name: str, args: Sequence[Mapping[str, Any]]) -> Any:
         if name in ("wrap_with_set_grad_enabled", "wrap_with_autocast"):
-            return self._inner_graph(next(a for a in args if "as_graph" in a), args[-1])
+            return self._inner_graph(args)
         if name not in ("cond", "while_loop"):
             raise UnsupportedError(f"Lepton does not know the higher-order operator {name}", "export without it")
         return self._cond(args) if name == "cond" else self._while(args)
 
-    def _inner_graph(self, graph: Mapping[str, Any], operands: Mapping[str, Any]) -> Any:
-        found = self._argument(operands)
-        return self._called(self.b, graph["as_graph"]["graph"], found if isinstance(found, list) else [found])
+    def _inner_graph(self, args: Sequence[Mapping[str, Any]]) -> Any:
+        """Lower a graph that runs in another mode of gradients or precision: its operands follow it."""
+        at = next(i for i, a in enumerate(args) if "as_graph" in a)
+        operands: list[Any] = []
+        for argument in map(self._argument, args[at + 1 :]):
+            operands += argument if isinstance(argument, list) else [argument]
+        if _has_failed(operands):
+            return FAILED
+        return self._called(self.b, args[at]["as_graph"]["graph"], operands)
 
     def _called(self, b: AtenBuilder, graph: Mapping[str, Any], operands: Sequence[Any]) -> list[Any]:
         """Lower a graph with operands in the place of its inputs."""

@@ -111,6 +111,17 @@ def test_while_loop(tmp_path, compiled):
     compare(lepton, tensors(args), tensors(WhileLoop()(*args)), compiled)
 
 
+class Modes(nn.Module):
+    def forward(self, x, y):
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            z = x.unsqueeze(1) * y.unsqueeze(0)
+        return z.sum(0) - x
+
+
+def test_modes_of_gradients_and_precision(tmp_path):
+    check(Modes(), tmp_path, (torch.randn(3), torch.randn(3)))
+
+
 class InPlace(nn.Module):
     def forward(self, x):
         y = x.clone()
