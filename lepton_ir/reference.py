@@ -50,6 +50,11 @@ def has_onnxruntime() -> bool:
     return importlib.util.find_spec("onnxruntime") is not None
 
 
+def has_torch() -> bool:
+    """Return whether PyTorch is installed."""
+    return importlib.util.find_spec("torch") is not None
+
+
 def output_names(module: Module) -> list[str]:
     """Return distinct names of the outputs, numbered where the model gives none or one several times."""
     main = module.main
@@ -114,8 +119,8 @@ class ReferenceRunner:
     def _opened(self, path: Path, optimized: bool, fixed: Mapping[str, Any] | None) -> tuple[Session | None, str]:
         """Return a session of another implementation that takes the model, and its name."""
         is_onnx = path.suffix.lower() == ".onnx"
-        needed = "onnxruntime" if is_onnx else "torch"
-        if not sys.executable or importlib.util.find_spec(needed) is None or (not is_onnx and fixed is None):
+        installed = has_onnxruntime() if is_onnx else fixed is not None and has_torch()
+        if not sys.executable or not installed:
             return None, INTERPRETER
         names = {"inputs": input_names(self._module), "outputs": output_names(self._module), "fixed": fixed}
         try:

@@ -12,9 +12,11 @@ PAGE = Path(__file__).parents[3] / "docs" / "reference" / "aten-ops.md"
 
 
 def core_operators():
-    for name in dir(torch.ops.aten):
-        for operator in overloads(name):
-            if torch.Tag.core in operator.tags and not operator._schema.name.endswith("_"):
+    names = {s.name.removeprefix("aten::") for s in torch._C._jit_get_all_schemas() if s.name.startswith("aten::")}
+    for name in names:
+        packet = getattr(torch.ops.aten, name)
+        for operator in (getattr(packet, o) for o in packet.overloads()):
+            if torch.Tag.core in operator.tags:
                 yield str(operator).removeprefix("aten.")
 
 

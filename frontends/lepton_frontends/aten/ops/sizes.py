@@ -54,7 +54,7 @@ def is_complex(b: AtenBuilder, self: Value) -> bool:
     return category(self.tensor.dtype) == 3
 
 
-@aten_op("is_contiguous")
+@aten_op("is_contiguous", "sym_is_contiguous")
 def is_contiguous(b: AtenBuilder, self: Value) -> bool:
     return True
 
