@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from lepton_frontends.aten.builder import AtenBuilder
 from lepton_frontends.aten.call import Tensor, call
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_frontends.common.state import ImportState
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -47,10 +48,11 @@ def is_random(graph):
     )
 
 
-def has_ties(graph):
-    """Return whether the second result is an index that PyTorch leaves open where elements are equal."""
+def open_index(graph):
+    """Return which result is an index that PyTorch leaves open where elements are equal, None where there is none."""
     names = {getattr(getattr(n.target, "_schema", None), "name", "") for n in graph.graph.nodes}
-    return bool(names & {f"aten::{n}" for n in ("kthvalue", "topk", "median", "nanmedian", "mode", "msort", "sort")})
+    after_values = ("kthvalue", "topk", "median", "nanmedian", "mode", "msort", "sort")
+    return 1 if names & {f"aten::{n}" for n in after_values} else None
 
 
 def lowered(graph, tensors):
@@ -92,6 +94,8 @@ def _argument(given, values):
     if isinstance(given, (list, tuple)):
         return [_argument(g, values) for g in given]
     if isinstance(given, torch.dtype):
+        if given not in DTYPES:
+            raise UnsupportedError(f"Lepton has no element type for {given}")
         return DTYPES[given]
     if isinstance(given, (torch.device, torch.layout, torch.memory_format)):
         return None
