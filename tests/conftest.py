@@ -12,8 +12,10 @@ TESTS = str(Path(__file__).parent)
 
 @pytest.fixture(autouse=True)
 def own_numbers(request: pytest.FixtureRequest) -> None:
-    """Seeds the generators that modules of the tests hold by the name of the test, however the tests are divided."""
+    """Seeds PyTorch, and the generators that modules hold, by the name of the test, however tests are divided."""
     seed = zlib.crc32(request.node.nodeid.encode())
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
     for module in list(sys.modules.values()):
         if not str(getattr(module, "__file__", None)).startswith(TESTS):
             continue
