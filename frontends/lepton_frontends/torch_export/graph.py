@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from lepton_frontends.aten import numbers
@@ -11,6 +12,7 @@ from lepton_frontends.aten.call import Tensor, call, rule_of
 from lepton_frontends.aten.rules import Scalar
 from lepton_frontends.aten.types import tensor_of
 from lepton_frontends.common.errors import UnsupportedError
+from lepton_frontends.common.reach import reachable
 from lepton_frontends.common.runtime_dims import fresh_dims
 from lepton_frontends.torch_export.arguments import schema_of
 from lepton_frontends.torch_export.schema import dtype_of, place_of
@@ -28,7 +30,7 @@ _PYTHON = {
     "and_": "__and__", "or_": "__or__", "sym_max": "prim.max", "sym_min": "prim.min", "ceil": "ceil", "floor": "floor",
     "trunc": "trunc", "_sym_sqrt": "sqrt", "round": "round",
 }  # fmt: skip
-_NOTHING = frozenset({"_assert_scalar", "_functional_assert_scalar", "_assert_async", "sym_constrain_range"})
+_ASSERTIONS = frozenset({"_assert_scalar", "_functional_assert_scalar", "_assert_async", "_functional_assert_async"})
 
 
 class Failed:
@@ -97,8 +99,8 @@ class Graph:
         if not target.startswith(_ATEN):
             return self._python(target.rpartition(".")[2], positional)
         name = self._name_of(target)
-        if name in _NOTHING:
-            return None
+        if name in _ASSERTIONS:
+            return self._assert(positional)
         if name == "item" or name == "_local_scalar_dense":
             return numbers.scalar_of(self.b, positional[0].read(self.b))
         if not all(n for n, _, _ in args):
@@ -109,13 +111,22 @@ class Graph:
         ordered, rest = schema.bind(named) if schema else (positional[:1], {n: a for n, a, _ in args[1:]})
         return call(self.b, name, ordered, rest)
 
+    def _assert(self, args: Sequence[Any]) -> None:
+        """Have the program check what the exported one asserts."""
+        holds = numbers.truth(self.b, args[0])
+        message = str(args[1]) if len(args) > 1 and isinstance(args[1], str) else "an assertion of the model fails"
+        if isinstance(holds, Scalar):
+            self.b.control_require(holds.value, message=message)
+        elif not holds:
+            raise UnsupportedError(f"always fails: {message}", "check the sizes that the model was exported with")
+
     def _name_of(self, target: str) -> str:
         namespace, name = target.removeprefix(_ATEN).split(".")[:2]
         return name if namespace == "aten" else f"{namespace}::{name}"
 
     def _require_rule(self, target: str) -> None:
         name = self._name_of(target)
-        if name not in _NOTHING and rule_of(name)[0] is None:
+        if name not in _ASSERTIONS and rule_of(name)[0] is None:
             raise UnsupportedError(
                 f"Lepton has no lowering for {name}", "replace it in the model, or give it a lowering with @aten_op"
             )
@@ -275,12 +286,14 @@ class Graph:
 
     def _builder(self, block: Block) -> AtenBuilder:
         b: AtenBuilder = self.b.inner(block)
-        b.is_inner, b.before_write = True, _refuse_write
+        b.is_inner, b.before_write = True, partial(_require_own, reachable(self.values.values()))
         return b
 
 
-def _refuse_write(cell: Any) -> None:
-    raise UnsupportedError("a branch or loop writes to a tensor in place", "export the model with torch 2.6 or newer")
+def _require_own(outside: Mapping[int, Any], cell: Tensor) -> None:
+    """Check that a branch or loop writes only to a tensor that it has made itself."""
+    if id(cell) in outside:
+        raise UnsupportedError("a branch or loop writes in place to a tensor from outside", "return it instead")
 
 
 def _value(b: AtenBuilder, value: Any) -> Value:

@@ -6,7 +6,7 @@ variables, attributes, tensors written in place, lists - is what the branch yiel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from lepton_frontends.aten.call import Tensor
 from lepton_frontends.aten.rules import Scalar
 from lepton_frontends.aten.types import category, joined, tensor_of
 from lepton_frontends.common.errors import UnsupportedError
+from lepton_frontends.common.reach import reachable
 from lepton_frontends.common.runtime_dims import fresh_dims
 from lepton_frontends.torchscript.signals import JumpedError, ModelRaisesError, ReturnedError
 from lepton_frontends.torchscript.state import MISSING, Journal, Place, Unknown
@@ -94,12 +95,12 @@ def _tried(i: Interpreter, work: Callable[[], None], block: Block | None = None)
     outer, names = i.b, dict(i.frame.names)
     inner = outer.inner(block)
     inner.is_inner, inner.before_write, inner.op = True, outer.before_write, outer.op
-    way, journal = _Way(block, inner), Journal()
+    way, journal, outside = _Way(block, inner), Journal(), reachable(i.roots())
     i.b = inner
     i._journals.append(journal)
     try:
         work()
-        way.values = _left(i, names, journal)
+        way.values = _left(i, names, journal, outside)
     except ModelRaisesError as error:
         way.error = error.message
     except (ReturnedError, JumpedError):
@@ -114,12 +115,14 @@ def _tried(i: Interpreter, work: Callable[[], None], block: Block | None = None)
     return way
 
 
-def _left(i: Interpreter, names: dict[str, Any], journal: Journal) -> dict[Any, Any]:
-    """Return what has changed, by place."""
+def _left(i: Interpreter, names: dict[str, Any], journal: Journal, outside: Mapping[int, Any]) -> dict[Any, Any]:
+    """Return what has changed, by place; what was made meanwhile is nobody's business ``outside``."""
     changed: dict[Any, Any] = {
         _Local(n): _frozen(i.b, v) for n, v in i.frame.names.items() if names.get(n, MISSING) is not v
     }
     for place in journal.before:
+        if id(place.owner) not in outside:
+            continue
         changed[place] = _frozen(i.b, _current(i, place))
     return changed
 
@@ -275,8 +278,17 @@ def run_loop(i: Interpreter, s: For | While, trips: Any) -> None:
     kinds: dict[Any, TensorType] = {}
     for _ in range(_MOST_SHAPES):
         way, arguments = _body(i, s, kinds)
-        changed = [p for p in way.values if _current(i, p) is not MISSING]
-        start = {p: _frozen(i.b, _current(i, p)) for p in changed}
+        start = {p: _frozen(i.b, _current(i, p)) for p in way.values if _current(i, p) is not MISSING}
+        changed = [p for p in start if _is_carried(p, start[p], way.values[p])]
+        lost = [p for p, v in start.items() if p not in changed and not isinstance(v, Unknown)]
+        lost = [p for p in lost if not _is_same(start[p], way.values[p])]
+        if lost:
+            # The body may set such a variable before it reads it; where it does not, reading says what is wrong.
+            way.block.erase_all()
+            for place in lost:
+                _put(i, place, Unknown("changes in a loop whose end depends on data, and is no tensor or number"))
+            kinds = {}
+            continue
         wanted = {p: _carried_type(i, p, start[p], way.values[p], kinds.get(p)) for p in changed}
         if wanted == kinds:
             _finish_loop(i, s, trips, way, start, arguments)
@@ -284,6 +296,23 @@ def run_loop(i: Interpreter, s: For | While, trips: Any) -> None:
         way.block.erase_all()
         kinds = wanted
     raise UnsupportedError("a loop changes the shape of a tensor in every trip")
+
+
+def _is_carried(place: Any, start: Any, end: Any) -> bool:
+    """Return whether a place goes from trip to trip; a local variable that is no tensor or number does not."""
+    if _is_same(start, end):
+        return False
+    return not isinstance(place, _Local) or (_is_runtime(start) and _is_runtime(end))
+
+
+def _is_same(start: Any, end: Any) -> bool:
+    """Return whether a value is plain, and the same before and after."""
+    plain = (bool, int, float, str, type(None))
+    if isinstance(start, (list, tuple)) and type(start) is type(end) and len(start) == len(end):
+        return all(map(_is_same, start, end))
+    return (isinstance(start, plain) and type(start) is type(end) and start == end) or (
+        isinstance(start, Unknown) and isinstance(end, Unknown)
+    )
 
 
 def _body(i: Interpreter, s: For | While, kinds: dict[Any, TensorType]) -> tuple[_Way, dict[Any, Any]]:

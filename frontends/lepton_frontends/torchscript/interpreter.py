@@ -118,6 +118,11 @@ class Interpreter:
         """The call at hand."""
         return self._frames[-1]
 
+    def roots(self) -> list[Any]:
+        """Return the values from which code can reach all others: local variables, the model, its tensors."""
+        local = [value for frame in self._frames for value in frame.names.values()]
+        return [*local, self.program.root, *self.objects.tensors()]
+
     def note(self, owner: Any, name: str = "") -> None:
         """Say that something is about to change."""
         for journal in self._journals:

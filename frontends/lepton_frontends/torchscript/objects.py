@@ -84,6 +84,10 @@ class Objects:
         """Return whether an object belongs to the model, and was not made while it ran."""
         return id(owner) in self._paths
 
+    def tensors(self) -> list[Tensor]:
+        """Return the model's tensors that have been read."""
+        return list(self._tensors.values())
+
     def changed(self) -> dict[str, Tensor]:
         """Return the model's tensors that have been written to in place, by their place in the model."""
         return {self._names[key]: t for key, t in self._tensors.items() if t.state() != self._first[key]}

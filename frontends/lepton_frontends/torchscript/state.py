@@ -6,7 +6,6 @@ same state, so what it changes is recorded in a journal and taken back at its en
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +80,3 @@ class Unknown:
     """
 
     why: str
-
-
-Note = Callable[[Any, str], None]

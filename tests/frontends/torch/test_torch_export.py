@@ -148,6 +148,23 @@ def test_sizes_beyond_the_exported_range_are_refused(tmp_path):
         run(lepton, [np.zeros((9, 3, 6, 6), np.float32)])
 
 
+class Checked(nn.Module):
+    def forward(self, x, count):
+        n = count.item()
+        torch._check(n >= 2)
+        torch._check(n <= x.shape[0])
+        return x[:n] * 2
+
+
+def test_what_the_program_asserts_is_checked(tmp_path):
+    x = torch.randn(6)
+    lepton = exported(Checked(), tmp_path, (x, torch.tensor(3)))
+    compare(lepton, [x.numpy(), np.array(4)], [2 * x[:4].numpy()])
+    for wrong in (1, 7):
+        with pytest.raises(LeptonError):
+            run(lepton, [x.numpy(), np.array(wrong)])
+
+
 class Unknown(nn.Module):
     def forward(self, x):
         return torch.linalg.eigvalsh(x).sum() + torch.special.bessel_j0(x).sum()

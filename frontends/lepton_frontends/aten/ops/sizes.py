@@ -70,6 +70,6 @@ def item(b: AtenBuilder, self: Value) -> Any:
     return scalar_of(b, self)
 
 
-@aten_op("_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size", "_assert_async")
+@aten_op("_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size")
 def promise(b: AtenBuilder, *_: Any, **__: Any) -> None:
     """What the exporter promises about a tensor; nothing is computed."""
