@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from lepton_frontends.aten.builder import AtenBuilder
-from lepton_frontends.aten.numbers import scalar_of
+from lepton_frontends.aten.numbers import compute, scalar_of
 from lepton_frontends.aten.rules import Scalar, aten_op
 from lepton_frontends.aten.types import axis_of, category
+from lepton_frontends.common.errors import UnsupportedError
 from lepton_ir.ir.core import Value
 from lepton_ir.ir.dim import Dim, product
 
@@ -70,6 +71,17 @@ def item(b: AtenBuilder, self: Value) -> Any:
     return scalar_of(b, self)
 
 
-@aten_op("_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size")
+@aten_op("sym_constrain_range", "sym_constrain_range_for_size")
+def constrain_range(b: AtenBuilder, size: Any, *, min: Any = None, max: Any = None) -> None:
+    """Have the program check a range that its exporter relied on."""
+    for name, bound in (("ge", min), ("le", max)):
+        holds = True if bound is None else compute(b, name, size, bound)
+        if isinstance(holds, Scalar):
+            b.control_require(holds.value, message=f"a size is not {'at least' if name == 'ge' else 'at most'} {bound}")
+        elif not holds:
+            raise UnsupportedError(f"needs a size from {min} to {max}, and it is {size}")
+
+
+@aten_op("_assert_tensor_metadata")
 def promise(b: AtenBuilder, *_: Any, **__: Any) -> None:
     """What the exporter promises about a tensor; nothing is computed."""
