@@ -9,10 +9,10 @@ from typing import Any
 from lepton_frontends.aten import numbers
 from lepton_frontends.aten.builder import AtenBuilder
 from lepton_frontends.aten.call import Tensor, call, rule_of
+from lepton_frontends.aten.reach import reachable
 from lepton_frontends.aten.rules import Scalar
 from lepton_frontends.aten.types import tensor_of
 from lepton_frontends.common.errors import UnsupportedError
-from lepton_frontends.common.reach import reachable
 from lepton_frontends.common.runtime_dims import fresh_dims
 from lepton_frontends.torch_export.arguments import schema_of
 from lepton_frontends.torch_export.schema import dtype_of, place_of

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from lepton_frontends.aten import numbers
 from lepton_frontends.aten.builder import AtenBuilder
 from lepton_frontends.aten.call import Tensor
+from lepton_frontends.aten.reach import reachable
 from lepton_frontends.aten.rules import Scalar
 from lepton_frontends.aten.types import category, joined, tensor_of
 from lepton_frontends.common.errors import UnsupportedError
-from lepton_frontends.common.reach import reachable
 from lepton_frontends.common.runtime_dims import fresh_dims
 from lepton_frontends.torchscript.signals import JumpedError, ModelRaisesError, ReturnedError
 from lepton_frontends.torchscript.state import MISSING, Journal, Place, Unknown
@@ -97,7 +97,7 @@ def _tried(i: Interpreter, work: Callable[[], None], block: Block | None = None)
     inner.is_inner, inner.before_write, inner.op = True, outer.before_write, outer.op
     way, journal, outside = _Way(block, inner), Journal(), reachable(i.roots())
     i.b = inner
-    i._journals.append(journal)
+    i.journals.append(journal)
     try:
         work()
         way.values = _left(i, names, journal, outside)
@@ -108,7 +108,7 @@ def _tried(i: Interpreter, work: Callable[[], None], block: Block | None = None)
             "a return, break or continue depends on data", "write the model so that only the end of a function returns"
         ) from None
     finally:
-        i._journals.pop()
+        i.journals.pop()
         journal.undo()
         i.frame.names = names
         i.b = outer

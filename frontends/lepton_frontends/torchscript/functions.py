@@ -14,7 +14,7 @@ from lepton_frontends.torchscript.unpickle import ScriptObject
 from lepton_ir.ir.dim import Expr
 
 if TYPE_CHECKING:
-    from lepton_frontends.torchscript.interpreter import Interpreter
+    from lepton_frontends.torchscript.expressions import Evaluator
 
 Function = Callable[..., Any]
 
@@ -34,19 +34,19 @@ def plain(*names: str) -> Callable[[Function], Function]:
 
 
 @plain("len")
-def length(i: Interpreter, x: Any) -> Any:
+def length(i: Evaluator, x: Any) -> Any:
     return len(x)
 
 
 @plain("append")
-def append(i: Interpreter, items: list[Any], item: Any) -> list[Any]:
+def append(i: Evaluator, items: list[Any], item: Any) -> list[Any]:
     i.note(items)
     items.append(item)
     return items
 
 
 @plain("extend")
-def extend(i: Interpreter, items: list[Any], more: list[Any]) -> list[Any]:
+def extend(i: Evaluator, items: list[Any], more: list[Any]) -> list[Any]:
     if len(items) + len(more) > _LONGEST:
         raise UnsupportedError("a list becomes too long")
     i.note(items)
@@ -55,85 +55,85 @@ def extend(i: Interpreter, items: list[Any], more: list[Any]) -> list[Any]:
 
 
 @plain("insert")
-def insert(i: Interpreter, items: list[Any], at: int, item: Any) -> None:
+def insert(i: Evaluator, items: list[Any], at: int, item: Any) -> None:
     i.note(items)
     items.insert(at, item)
 
 
 @plain("pop")
-def pop(i: Interpreter, items: Any, *at: Any) -> Any:
+def pop(i: Evaluator, items: Any, *at: Any) -> Any:
     i.note(items)
     return items.pop(*at)
 
 
 @plain("clear")
-def clear(i: Interpreter, items: Any) -> None:
+def clear(i: Evaluator, items: Any) -> None:
     i.note(items)
     items.clear()
 
 
 @plain("reverse")
-def reverse(i: Interpreter, items: list[Any]) -> None:
+def reverse(i: Evaluator, items: list[Any]) -> None:
     i.note(items)
     items.reverse()
 
 
 @plain("sort")
-def sort(i: Interpreter, items: list[Any], reverse: bool = False) -> None:
+def sort(i: Evaluator, items: list[Any], reverse: bool = False) -> None:
     i.note(items)
     _require_known(items)
     items.sort(reverse=reverse)
 
 
 @plain("sorted")
-def sorted_(i: Interpreter, items: list[Any]) -> list[Any]:
+def sorted_(i: Evaluator, items: list[Any]) -> list[Any]:
     _require_known(items)
     return sorted(items)
 
 
 @plain("remove")
-def remove(i: Interpreter, items: list[Any], item: Any) -> None:
+def remove(i: Evaluator, items: list[Any], item: Any) -> None:
     i.note(items)
     items.remove(item)
 
 
 @plain("Delete", "__delitem__")
-def delete(i: Interpreter, items: Any, key: Any) -> None:
+def delete(i: Evaluator, items: Any, key: Any) -> None:
     i.note(items)
     del items[key]
 
 
 @plain("_set_item")
-def set_item(i: Interpreter, items: Any, key: Any, value: Any) -> Any:
+def set_item(i: Evaluator, items: Any, key: Any, value: Any) -> Any:
     i.note(items)
     items[key] = value
     return items
 
 
 @plain("update")
-def update(i: Interpreter, items: dict[Any, Any], more: dict[Any, Any]) -> None:
+def update(i: Evaluator, items: dict[Any, Any], more: dict[Any, Any]) -> None:
     i.note(items)
     items.update(more)
 
 
 @plain("setdefault")
-def setdefault(i: Interpreter, items: dict[Any, Any], key: Any, value: Any) -> Any:
+def setdefault(i: Evaluator, items: dict[Any, Any], key: Any, value: Any) -> Any:
     i.note(items)
     return items.setdefault(key, value)
 
 
 @plain("copy", "list")
-def copy(i: Interpreter, items: Any) -> Any:
+def copy(i: Evaluator, items: Any) -> Any:
     return list(items) if isinstance(items, (str, tuple)) else items.copy()
 
 
 @plain("dict")
-def dictionary(i: Interpreter, items: Any = ()) -> dict[Any, Any]:
+def dictionary(i: Evaluator, items: Any = ()) -> dict[Any, Any]:
     return dict(items)
 
 
 @plain("__getitem__")
-def get_item(i: Interpreter, items: Any, key: Any) -> Any:
+def get_item(i: Evaluator, items: Any, key: Any) -> Any:
     _require_known([key])
     try:
         return items[key]
@@ -142,27 +142,27 @@ def get_item(i: Interpreter, items: Any, key: Any) -> Any:
 
 
 @plain("get")
-def get(i: Interpreter, items: dict[Any, Any], key: Any, default: Any = None) -> Any:
+def get(i: Evaluator, items: dict[Any, Any], key: Any, default: Any = None) -> Any:
     return items.get(key, default)
 
 
 @plain("keys")
-def keys(i: Interpreter, items: dict[Any, Any]) -> list[Any]:
+def keys(i: Evaluator, items: dict[Any, Any]) -> list[Any]:
     return list(items)
 
 
 @plain("values")
-def values(i: Interpreter, items: dict[Any, Any]) -> list[Any]:
+def values(i: Evaluator, items: dict[Any, Any]) -> list[Any]:
     return list(items.values())
 
 
 @plain("items")
-def items(i: Interpreter, items: dict[Any, Any]) -> list[Any]:
+def items(i: Evaluator, items: dict[Any, Any]) -> list[Any]:
     return list(items.items())
 
 
 @plain("__contains__", "__contains__.str")
-def contains(i: Interpreter, items: Any, item: Any) -> Any:
+def contains(i: Evaluator, items: Any, item: Any) -> Any:
     if isinstance(items, (str, dict)):
         return item in items
     found: Any = False
@@ -176,13 +176,13 @@ def contains(i: Interpreter, items: Any, item: Any) -> Any:
 
 
 @plain("slice")
-def cut(i: Interpreter, items: Any, start: Any = None, end: Any = None, step: Any = 1) -> Any:
+def cut(i: Evaluator, items: Any, start: Any = None, end: Any = None, step: Any = 1) -> Any:
     _require_known([start, end, step])
     return items[slice(start, end, step)]
 
 
 @plain("index")
-def index(i: Interpreter, items: list[Any], item: Any) -> int:
+def index(i: Evaluator, items: list[Any], item: Any) -> int:
     _require_known([*items, item])
     if item not in items:
         raise UnsupportedError(f"{item!r} is not in the list")
@@ -190,28 +190,28 @@ def index(i: Interpreter, items: list[Any], item: Any) -> int:
 
 
 @plain("count")
-def count(i: Interpreter, items: Any, item: Any) -> int:
+def count(i: Evaluator, items: Any, item: Any) -> int:
     return int(items.count(item))
 
 
 @plain("__is__")
-def same(i: Interpreter, a: Any, b: Any) -> bool:
+def same(i: Evaluator, a: Any, b: Any) -> bool:
     return a is b if a is None or b is None or isinstance(a, (Tensor, ScriptObject)) else bool(a == b)
 
 
 @plain("__isnot__")
-def not_same(i: Interpreter, a: Any, b: Any) -> bool:
+def not_same(i: Evaluator, a: Any, b: Any) -> bool:
     return not same(i, a, b)
 
 
 @plain("__not__")
-def negated(i: Interpreter, x: Any) -> Any:
+def negated(i: Evaluator, x: Any) -> Any:
     value = numbers.truth(i.b, x)
     return Scalar(i.b.not_(value.value)) if isinstance(value, Scalar) else not value
 
 
 @plain("__range_length")
-def range_length(i: Interpreter, start: Any, stop: Any, step: Any) -> Any:
+def range_length(i: Evaluator, start: Any, stop: Any, step: Any) -> Any:
     if all(isinstance(v, int) for v in (start, stop, step)):
         return len(range(start, stop, step))
     b = i.b
@@ -221,24 +221,24 @@ def range_length(i: Interpreter, start: Any, stop: Any, step: Any) -> Any:
 
 
 @plain("__derive_index")
-def derive_index(i: Interpreter, index: Any, start: Any, step: Any) -> Any:
+def derive_index(i: Evaluator, index: Any, start: Any, step: Any) -> Any:
     return numbers.compute(i.b, "add", start, numbers.compute(i.b, "mul", index, step))
 
 
 @plain("format")
-def formatted(i: Interpreter, text: str, *given: Any) -> str:
+def formatted(i: Evaluator, text: str, *given: Any) -> str:
     parts = text.split("{}")
     shown = [*map(_shown, given), *[""] * len(parts)]
     return "".join(f"{part}{value}" for part, value in zip(parts[:-1], shown, strict=False)) + parts[-1]
 
 
 @plain("str")
-def text(i: Interpreter, x: Any) -> str:
+def text(i: Evaluator, x: Any) -> str:
     return _shown(x)
 
 
 @plain("percentFormat")
-def percent_formatted(i: Interpreter, text: str, *given: Any) -> str:
+def percent_formatted(i: Evaluator, text: str, *given: Any) -> str:
     return text + " " + ", ".join(map(_shown, given))
 
 
@@ -249,7 +249,7 @@ _STRINGS = (
 
 
 def _string_function(name: str) -> Function:
-    def function(i: Interpreter, text: str, *args: Any) -> Any:
+    def function(i: Evaluator, text: str, *args: Any) -> Any:
         if not isinstance(text, str):
             raise UnsupportedError(f"{name} of what is no string")
         return getattr(text, name)(*args)
@@ -261,7 +261,7 @@ PLAIN.update({name: _string_function(name) for name in _STRINGS})
 
 
 @plain("eq")
-def equal(i: Interpreter, a: Any, b: Any) -> Any:
+def equal(i: Evaluator, a: Any, b: Any) -> Any:
     if numbers.is_number(a) and numbers.is_number(b):
         return numbers.compute(i.b, "eq", a, b)
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
@@ -279,12 +279,12 @@ def equal(i: Interpreter, a: Any, b: Any) -> Any:
 
 
 @plain("ne")
-def unequal(i: Interpreter, a: Any, b: Any) -> Any:
+def unequal(i: Evaluator, a: Any, b: Any) -> Any:
     return negated(i, equal(i, a, b))
 
 
 @plain("add", "add_")
-def add(i: Interpreter, a: Any, b: Any) -> Any:
+def add(i: Evaluator, a: Any, b: Any) -> Any:
     if numbers.is_number(a):
         return numbers.compute(i.b, "add", a, b)
     if i.function.endswith("add_") and isinstance(a, list):
@@ -295,7 +295,7 @@ def add(i: Interpreter, a: Any, b: Any) -> Any:
 
 
 @plain("mul")
-def multiply(i: Interpreter, a: Any, b: Any) -> Any:
+def multiply(i: Evaluator, a: Any, b: Any) -> Any:
     if numbers.is_number(a) and numbers.is_number(b):
         return numbers.compute(i.b, "mul", a, b)
     items, times = (a, b) if isinstance(a, (list, str)) else (b, a)
@@ -303,7 +303,7 @@ def multiply(i: Interpreter, a: Any, b: Any) -> Any:
 
 
 @plain("prim.min", "prim.max")
-def extreme(i: Interpreter, *given: Any) -> Any:
+def extreme(i: Evaluator, *given: Any) -> Any:
     many = given[0] if len(given) == 1 and isinstance(given[0], list) else given
     found = many[0]
     for other in many[1:]:
@@ -312,7 +312,7 @@ def extreme(i: Interpreter, *given: Any) -> Any:
 
 
 @plain("sum")
-def total(i: Interpreter, items: list[Any]) -> Any:
+def total(i: Evaluator, items: list[Any]) -> Any:
     found: Any = 0
     for item in items:
         found = numbers.compute(i.b, "add", found, item)
@@ -320,58 +320,58 @@ def total(i: Interpreter, items: list[Any]) -> Any:
 
 
 @plain("all", "any")
-def every(i: Interpreter, items: list[Any]) -> Any:
+def every(i: Evaluator, items: list[Any]) -> Any:
     found = [numbers.truth(i.b, item) for item in items]
     _require_known(found)
     return all(found) if i.function == "all" else any(found)
 
 
 @plain("prim.NumToTensor")
-def number_as_tensor(i: Interpreter, x: Any) -> Tensor:
+def number_as_tensor(i: Evaluator, x: Any) -> Tensor:
     return Tensor(tensor_of(i.b, x))
 
 
 @plain("prim.dtype")
-def dtype(i: Interpreter, x: Any) -> int:
+def dtype(i: Evaluator, x: Any) -> int:
     return next(code for code, known in SCALAR_TYPES.items() if known is x.type.dtype)
 
 
 @plain("prim.device", "device", "prim.layout")
-def device(i: Interpreter, *_: Any) -> str:
+def device(i: Evaluator, *_: Any) -> str:
     return "device:cpu"
 
 
 @plain("prim.data", "prim.unchecked_unwrap_optional", "_unwrap_optional", "prim.unchecked_cast")
-def data(i: Interpreter, x: Any) -> Any:
+def data(i: Evaluator, x: Any) -> Any:
     if x is None:
         raise UnsupportedError("it takes the value of an optional that holds nothing")
     return x
 
 
 @plain("prim.type")
-def device_type(i: Interpreter, x: Any) -> str:
+def device_type(i: Evaluator, x: Any) -> str:
     return "cpu"
 
 
 @plain("prim.is_cuda", "prim.is_nested", "prim.is_quantized", "prim.is_sparse", "prim.requires_grad", "prim.is_meta",
        "prim.is_mkldnn",
        "is_grad_enabled", "is_autocast_enabled", "is_autocast_cpu_enabled")  # fmt: skip
-def never(i: Interpreter, *_: Any) -> bool:
+def never(i: Evaluator, *_: Any) -> bool:
     return False
 
 
 @plain("is_scripting")
-def always(i: Interpreter, *_: Any) -> bool:
+def always(i: Evaluator, *_: Any) -> bool:
     return True
 
 
 @plain("prim.TupleIndex")
-def tuple_index(i: Interpreter, items: Any, at: int) -> Any:
+def tuple_index(i: Evaluator, items: Any, at: int) -> Any:
     return items[at]
 
 
 @plain("set_grad_enabled", "_set_grad_enabled", "warn", "print", "prim.Print", "manual_seed", "grad")
-def nothing(i: Interpreter, *_: Any, **__: Any) -> None:
+def nothing(i: Evaluator, *_: Any, **__: Any) -> None:
     return None
 
 

@@ -13,8 +13,9 @@ from lepton_frontends.aten.types import tensor_of
 from lepton_frontends.common.archive import Archive
 from lepton_frontends.common.errors import TooLargeError, UnsupportedError, merged
 from lepton_frontends.common.state import ImportState, erase_unused
+from lepton_frontends.torchscript.expressions import Frame
 from lepton_frontends.torchscript.inputs import FORM, Fixed, InputSpec, described, parse_inputs
-from lepton_frontends.torchscript.interpreter import Frame, Interpreter
+from lepton_frontends.torchscript.interpreter import Interpreter
 from lepton_frontends.torchscript.program import Code, Program
 from lepton_frontends.torchscript.signals import ModelRaisesError
 from lepton_frontends.torchscript.stateful import State, after, give, kinds, objects, results
@@ -209,9 +210,7 @@ class _Import:
             items = [self._argument(parameter, f"{name}.{n}", _part(parts, n), e) for n, e in enumerate(example)]
             return tuple(items) if isinstance(example, tuple) else items
         if parameter.default is not None and name == parameter.name:
-            return (
-                self.interpreter.evaluate(parameter.default) if self.interpreter._frames else self._default(parameter)
-            )
+            return self.interpreter.evaluate(parameter.default) if self.interpreter.frames else self._default(parameter)
         raise LeptonError(
             f"the input {name} has no shape", self.program.archive.name,
             "TorchScript does not say what its inputs are", f"say it with {FORM.replace('NAME', name, 1)}",
@@ -219,11 +218,11 @@ class _Import:
 
     def _default(self, parameter: Parameter) -> Any:
         assert parameter.default is not None
-        self.interpreter._frames.append(Frame(self.code))
+        self.interpreter.frames.append(Frame(self.code))
         try:
             return self.interpreter.evaluate(parameter.default)
         finally:
-            self.interpreter._frames.pop()
+            self.interpreter.frames.pop()
 
     def _nested(self, parameter: Parameter, name: str, kind: Node | None, parts: list[Node]) -> Any:
         """Return the items of a tuple, a list or a dictionary, each an input of its own."""

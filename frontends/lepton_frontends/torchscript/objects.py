@@ -25,7 +25,7 @@ from lepton_ir.ir.core import Block, Value
 from lepton_ir.ir.types import DType
 
 if TYPE_CHECKING:
-    from lepton_frontends.torchscript.interpreter import Interpreter
+    from lepton_frontends.torchscript.expressions import Evaluator
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Objects:
         """Return the object's place in the model, such as "layer1.0.conv1"; "" for the model itself."""
         return self._paths.get(id(owner), "")
 
-    def attribute(self, interpreter: Interpreter, owner: ScriptObject, name: str) -> Any:
+    def attribute(self, interpreter: Evaluator, owner: ScriptObject, name: str) -> Any:
         """Return an attribute of an object."""
         found = owner.attributes.get(name, MISSING)
         if found is MISSING:
@@ -165,7 +165,7 @@ class Objects:
             array = np.ascontiguousarray(array)
         return self._builder().const(Constant(array, name))
 
-    def make(self, interpreter: Interpreter, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    def make(self, interpreter: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Return an object of a class that is called like a function: a named tuple; None where it is none."""
         cls = self.program.class_of(name)
         if cls is None or not any(isinstance(base, Name) and base.id == "NamedTuple" for base in cls.bases):
